@@ -1,0 +1,103 @@
+"""Questions: each file of sql/answers is one, its first line says it, its parameters say what may be set."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.answers.store import query, sql_files
+from pipeline.core.errors import UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    import duckdb
+    import polars as pl
+
+PARAMETER = re.compile(r"^-- \$(\w+): (.*?)(?: \(default: (.*)\))?$", re.MULTILINE)
+GRID = re.compile(r"^-- grid: (\S+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """What may be set in a question: its meaning, and the value that it has otherwise."""
+
+    meaning: str
+    default: str | None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One file of sql/answers."""
+
+    name: str
+    question: str
+    parameters: Mapping[str, Parameter]
+    grid: str | None
+    """The bundled grid that the question is about, where it is not about any run."""
+    sql: str
+
+
+def answers() -> dict[str, Answer]:
+    """Every question by name."""
+    return {path.stem: parsed(path) for path in sql_files("answers")}
+
+
+def parsed(path: Path) -> Answer:
+    """One SQL file as a question."""
+    sql = path.read_text(encoding="utf-8")
+    parameters = {name: Parameter(meaning, default) for name, meaning, default in PARAMETER.findall(sql)}
+    given = {name: Parameter(each.meaning, each.default or None) for name, each in parameters.items()}
+    grid = GRID.search(sql)
+    question = sql.split("\n", 1)[0].removeprefix("--").strip()
+    return Answer(path.stem, question, given, grid[1] if grid else None, sql)
+
+
+def find(name: str) -> Answer:
+    """The question of a name.
+
+    Raises:
+        UnknownNameError: there is none.
+    """
+    known = answers()
+    if name not in known:
+        raise UnknownNameError("question", name, known, hint="`capgrid ask` lists them.")
+    return known[name]
+
+
+def ask(connection: duckdb.DuckDBPyConnection, answer: Answer, settings: Mapping[str, str]) -> pl.DataFrame:
+    """The rows that answer a question.
+
+    Raises:
+        UnknownNameError: a setting that the question does not have.
+        UsageError: a setting of the wrong kind.
+    """
+    for name in settings.keys() - answer.parameters.keys():
+        raise UnknownNameError(f"setting of {answer.name}", name, answer.parameters, hint=f"It has: {', '.join(answer.parameters) or 'none'}.")
+    values = {name: value_of(name, settings.get(name, each.default), each.default) for name, each in answer.parameters.items()}
+    return query(connection, answer.sql, values)
+
+
+def value_of(name: str, text: str | None, default: str | None) -> object:
+    """A setting as the type of its default: number where that is one, else text.
+
+    >>> value_of("limit", "5", "20"), value_of("model", None, None), value_of("rate", "2.5", "10")
+    (5, None, 2.5)
+    """
+    if text is None or default is None or not is_number(default):
+        return text
+    if not is_number(text):
+        message = f"{name} = {text!r} is not a number"
+        raise UsageError(message)
+    return float(text) if not text.lstrip("-").isdigit() else int(text)
+
+
+def is_number(text: str) -> bool:
+    """Whether a text reads as a finite number.
+
+    >>> is_number("1e3"), is_number("-2"), is_number("ten"), is_number("nan")
+    (True, True, False, False)
+    """
+    return re.fullmatch(r"-?\d+(\.\d*)?([eE][+-]?\d+)?", text) is not None

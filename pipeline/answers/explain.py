@@ -1,0 +1,116 @@
+"""The tree of one number: its formula, what that is made of, down to facts and their sources."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from pipeline.core.errors import UnknownNameError
+from pipeline.core.units import unit_of
+from pipeline.grid.point import formulas_of, point_row
+from pipeline.grid.schema import DESCRIBED
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pipeline.core.quantity import Book
+    from pipeline.facts.catalog import Catalogs
+    from pipeline.grid.axes import Axes
+
+OWNER = {"weights": "format", "kv": "format", "workload": "workload", "model": "model", "accelerator": "accelerator", "engine": "engine"}
+"""Axis, and the catalog that its columns come from."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """One number of a tree, and the numbers that it is made of."""
+
+    name: str
+    value: Any
+    unit: str
+    summary: str
+    source: str
+    inputs: tuple[Node, ...] = ()
+    repeated: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """The tree as plain values, for JSON."""
+        own = {"name": self.name, "value": self.value, "unit": self.unit, "summary": self.summary, "source": self.source}
+        return own | ({"repeated": True} if self.repeated else {}) | ({"inputs": [each.as_dict() for each in self.inputs]} if self.inputs else {})
+
+
+def explained(name: str, axes: Axes, catalogs: Catalogs, asked: Mapping[str, Any]) -> Node:
+    """The tree of one quantity at one point.
+
+    Args:
+        name: the quantity.
+        axes: the axes of the point.
+        catalogs: where facts come from.
+        asked: what the user set, by column.
+
+    Raises:
+        UnknownNameError: no such quantity.
+    """
+    values = point_row(axes)
+    formulas = formulas_of(axes)
+    if name not in values:
+        raise UnknownNameError("quantity", name, values, hint="`capgrid point` shows all of them.")
+    seen: set[str] = set()
+
+    def node(column: str) -> Node:
+        value, unit = values.get(column), unit_of(column)
+        q = formulas.get(column)
+        if q is None or column in asked:
+            return Node(column, value, unit, "", fact_source(column, axes, catalogs, asked))
+        if column in seen:
+            return Node(column, value, unit, q.summary, q.source, repeated=True)
+        seen.add(column)
+        return Node(column, value, unit, q.summary, q.source, tuple(map(node, q.inputs)))
+
+    return node(name) if name in formulas else Node(name, values[name], unit_of(name), DESCRIBED.get(name, ""), fact_source(name, axes, catalogs, asked))
+
+
+def fact_source(column: str, axes: Axes, catalogs: Catalogs, asked: Mapping[str, Any]) -> str:
+    """Who says a fact: the user, or a catalog entry and its source."""
+    axis = next((name for name, frame in axes.items() if column in frame.columns), "")
+    if column in asked or axis in {"batch", "parallel", ""}:
+        return "asked for"
+    entry = str(axes[axis][axis].item())
+    for kind, name, field in places(axis, entry, column, catalogs):
+        found = catalogs.facts.filter(kind=kind, name=name, field=field)
+        if found.height:
+            fact = found.row(0, named=True)
+            mark = "assumption: " if fact["source_kind"] == "assumption" else ""
+            return f"{mark}{fact['source_title']} [{fact['file']}: {name}]"
+    return f"derived from the entry [{OWNER.get(axis, axis)} {entry}]"
+
+
+def places(axis: str, entry: str, column: str, catalogs: Catalogs) -> list[tuple[str, str, str]]:
+    """Catalog entries that a column of an axis may come from: kind, name, field."""
+    kind = OWNER.get(axis, axis)
+    found = [(kind, entry, column), *((kind, entry, field) for field in LEFT_OUT.get(column, ()))]
+    row = catalogs.frames[kind].row(by_predicate=pl.col(kind) == entry, named=True)
+    if kind == "accelerator":
+        found += [("architecture", row["architecture"], column), ("price", entry, "usd_per_hour")]
+    if kind == "format":
+        found += [("kernel", row[f"{group}_kernel"] or "", column.removeprefix(f"{group}_")) for group in ("dense", "expert")]
+        found += [("kernel", "bf16", column.removeprefix("half_")), ("format", entry, "kv_bits")]
+    if kind == "engine":
+        found.append(("band", "default", column))
+    return found
+
+
+LEFT_OUT = {
+    # columns that an axis derives, and the fields that they are derived from
+    "value_head_dim": ("head_dim",), "sliding_kv_heads": ("kv_heads",), "sliding_head_dim": ("head_dim",),
+    "ffn_inputs": ("gated_ffn",), "shared_expert_layers": ("moe_layers",), "is_static": ("kind",), "is_ampere": ("architecture",),
+    "weights_bit": ("name",), "kv_bit": ("kv_bits",), "engine_weights_bits": ("formats",), "engine_kv_bits": ("kv_formats",),
+    "engine_architecture_bits": ("architectures",), "architecture_bit": ("architecture",),
+    "engine_measured_bits": ("measured_accelerators",), "engine_measured_architecture_bits": ("measured_accelerators",),
+    "accelerator_bit": ("name",),
+    **{f"{each}_layers": ("layers",) for each in ("full", "sliding", "chunked", "mla", "linear", "gqa")},
+}  # fmt: skip
+
+

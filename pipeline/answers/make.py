@@ -1,0 +1,37 @@
+"""From a job to a published run: compute, describe, build the database, switch `latest`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from pipeline.answers.store import build
+from pipeline.grid.run import compute, counted, publish, write_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pipeline.facts.catalog import Catalogs
+    from pipeline.grid.executors import Receipt
+    from pipeline.grid.run import Job
+
+
+def make(job: Job, catalogs: Catalogs, workers: int, version: str, said: Callable[[Receipt], object] = lambda _: None) -> dict[str, Any]:
+    """Make a run and publish it; what a killed run left behind is taken up.
+
+    Args:
+        job: what to compute, and where to.
+        catalogs: written beside the numbers, fact by fact.
+        workers: processes.
+        version: of capgrid, for the manifest.
+        said: told of every partition that is done.
+
+    Returns:
+        The run's manifest.
+    """
+    began = time.perf_counter()
+    found = counted(job.axes)
+    receipts = compute(job, workers, said)
+    write_tables(job, catalogs)
+    build(job.folder, catalogs)
+    return publish(job, found, receipts, time.perf_counter() - began, version)

@@ -1,0 +1,28 @@
+"""Questions about a bundled grid of their own: the case study. Computed when asked, by the same way as any run."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from pipeline.answers.store import fill
+from pipeline.grid.run import compute, job_of, write_tables
+from pipeline.grid.selection import read_grid
+
+if TYPE_CHECKING:
+    from pipeline.facts.catalog import Catalogs
+
+
+def opened_grid(name: str, catalogs: Catalogs) -> duckdb.DuckDBPyConnection:
+    """A connection to a bundled grid, in memory: nothing is left on disk."""
+    connection = duckdb.connect()
+    with tempfile.TemporaryDirectory(prefix="capgrid-") as folder:
+        job = job_of(catalogs, read_grid(name, catalogs), datetime.now(UTC).date(), Path(folder))
+        compute(job, 1, lambda _: None)
+        write_tables(job, catalogs)
+        fill(connection, job.folder, catalogs, kept=True)
+    return connection

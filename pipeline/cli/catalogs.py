@@ -1,0 +1,79 @@
+"""Commands over the catalogs: models, accelerators, engines, workloads, formats, prices."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.cli.options import as_of_option, catalogs_option, format_options, loaded
+from pipeline.cli.output import show
+
+if TYPE_CHECKING:
+    from datetime import date
+    from pathlib import Path
+
+    import polars as pl
+
+    from pipeline.facts.catalog import Catalogs
+
+LISTED: dict[str, list[str]] = {
+    "model": ["model", "family", "parameter_count", "layer_count", "context_tokens_max", "hf_id"],
+    "accelerator": ["accelerator", "vendor", "architecture", "device_memory_bytes", "memory_bytes_per_s", "bf16_flop_per_s", "fp16_flop_per_s", "verdict"],
+    "engine": ["engine", "version", "memory_setting", "pool_device_ratio", "block_tokens", "formats"],
+    "workload": ["workload", "kind", "prompt_tokens", "output_tokens", "ttft_slo_s", "tpot_slo_s", "name"],
+    "format": ["format", "dense_weight_bits", "expert_weight_bits", "table_weight_bits", "kv_bits", "name"],
+}
+
+
+def command(kind: str) -> click.Command:
+    """The command that lists one catalog, or shows an entry with the source of each fact."""
+    example = {"model": "llama-3.1-8b", "accelerator": "h100", "engine": "vllm", "workload": "chat", "format": "nvfp4"}[kind]
+
+    @click.command(f"{kind}s", help=f"List the {kind}s, or show one with the source of each fact.\n\n\b\nExample:\n  capgrid {kind}s {example}")
+    @click.argument("name", required=False)
+    @catalogs_option
+    @format_options
+    def listing(name: str | None, catalogs_folder: Path | None, shape: str) -> None:
+        catalogs = loaded(catalogs_folder)
+        show(facts_of(catalogs, kind, name) if name else listed(catalogs, kind, shape), shape)
+
+    return listing
+
+
+def listed(catalogs: Catalogs, kind: str, shape: str) -> pl.DataFrame:
+    """A catalog: the columns that matter to a reader, or all of them for a program."""
+    frame = catalogs.frames[kind]
+    return frame.select(LISTED[kind]) if shape in {"table", "md"} else frame
+
+
+def facts_of(catalogs: Catalogs, kind: str, name: str) -> pl.DataFrame:
+    """The facts of one entry, each with who says so."""
+    facts = catalogs.facts.filter(kind=kind, name=catalogs.resolve(kind, name))
+    return facts.select("name", "field", "value", "source", "source_kind", "source_title", "read_on", "file")
+
+
+@click.command()
+@click.argument("accelerator", required=False)
+@click.option("--market", type=click.Choice(["on-demand", "spot"]), help="Only this market.")
+@as_of_option
+@catalogs_option
+@format_options
+def prices(accelerator: str | None, market: str | None, as_of: date, catalogs_folder: Path | None, shape: str) -> None:
+    """List the prices in force on a day, cheapest per device first.
+
+    \b
+    Example:
+      capgrid prices h100 --market on-demand
+    """  # noqa: D301
+    from pipeline.facts.prices import in_force  # noqa: PLC0415
+
+    catalogs = loaded(catalogs_folder)
+    rows = in_force(catalogs.frames["price"], as_of)
+    wanted: dict[str, Any] = {"accelerator": catalogs.resolve("accelerator", accelerator)} if accelerator else {}
+    rows = rows.filter(**wanted, **({"market": market} if market else {}))
+    order = ["accelerator", "market", "device_usd_per_hour", "cloud", "devices"]
+    show(rows.sort(order).select(*order, "usd_per_hour", "instance", "from_date"), shape)
+
+
+COMMANDS = (*map(command, LISTED), prices)

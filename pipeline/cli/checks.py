@@ -1,0 +1,94 @@
+"""Commands about capgrid itself: check, doctor, demo."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pipeline.cli.options import catalogs_option, loaded, out_option, run_option
+from pipeline.cli.output import as_json, talk
+
+
+@click.command()
+@run_option
+@out_option
+@catalogs_option
+@click.option("--json", "as_data", is_flag=True, help="Print the findings as JSON.")
+def check(run_id: str | None, out: Path, catalogs_folder: Path | None, *, as_data: bool) -> None:
+    """Check the catalogs and, where there is one, a run: every promise that their schemas make.
+
+    \b
+    Example:
+      capgrid check --out outputs
+    """  # noqa: D301
+    from pipeline.answers.checking import check_catalogs, check_tables  # noqa: PLC0415
+    from pipeline.grid.run import LATEST, find_run  # noqa: PLC0415
+
+    catalogs = loaded(catalogs_folder)
+    found = {"catalogs": check_catalogs(catalogs)}
+    if run_id or (out / LATEST).is_symlink():
+        found["run"] = check_tables(find_run(out, run_id))
+    else:
+        talk(f"{out}: no run yet; only the catalogs were checked")
+    click.echo(as_json(found) if as_data else "\n".join(f"{part}: {line}" for part, said in found.items() for line in said))
+
+
+@click.command()
+@out_option
+@catalogs_option
+@click.option("--json", "as_data", is_flag=True, help="Print as JSON.")
+def doctor(out: Path, catalogs_folder: Path | None, *, as_data: bool) -> None:
+    """Say what this installation is: versions, catalogs and their ages, storage version, the latest run.
+
+    \b
+    Example:
+      capgrid doctor
+    """  # noqa: D301
+    from pipeline.answers.checking import health  # noqa: PLC0415
+
+    told = health(loaded(catalogs_folder), out)
+    click.echo(as_json(told) if as_data else "\n".join(f"{name:<22} {value}" for name, value in told.items()))
+
+
+DEMO = (
+    ("Does Llama 3.1 8B fit on one H100, and how fast is it?", ["point", "--model", "llama-3.1-8b", "--accelerator", "h100", "--batch", "32"]),
+    ("How many sequences before it runs out of memory?", ["ask", "max_batch", "--model", "llama-3.1-8b", "--workload", "chat", "--set", "limit=8"]),
+    ("Where does that number come from?", ["explain", "batch_max", "--model", "llama-3.1-8b", "--accelerator", "h100", "--depth", "2"]),
+    ("And the article that this began with?", ["ask", "case_study"]),
+)
+
+
+@click.command()
+@out_option
+@click.pass_context
+def demo(ctx: click.Context, out: Path) -> None:
+    """Show the first five minutes: a small run, and four questions with the commands that ask them.
+
+    \b
+    Example:
+      capgrid demo
+    """  # noqa: D301
+    commands: dict[str, click.Command] = ctx.parent.command.commands if ctx.parent else {}  # type: ignore[attr-defined]
+
+    def do(said: str, args: list[str]) -> None:
+        reads_runs = args[0] in {"run", "ask"}
+        click.secho(f"\n{said}", bold=True)
+        click.secho(f"$ capgrid {' '.join(args)}", dim=True)
+        call(commands[args[0]], [*args[1:], *(["--out", str(out)] if reads_runs else [])], ctx)
+
+    do("A run of the small grid, for a start:", ["run", "--grid", "small", "--workers", str(min(2, os.cpu_count() or 1))])
+    for said, args in DEMO:
+        do(said, args)
+    click.echo("\nNext: `capgrid run` makes the full grid; `capgrid ask` lists the questions; `capgrid --help` the commands.")
+
+
+def call(command: click.Command, args: list[str], parent: Any) -> None:
+    """Run another command as if typed."""
+    with command.make_context(command.name, args, parent=parent) as ctx:
+        command.invoke(ctx)
+
+
+COMMANDS = (check, doctor, demo)

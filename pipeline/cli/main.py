@@ -1,0 +1,53 @@
+"""The command `capgrid`: its subcommands, and how errors and interrupts end."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from pipeline.cli import catalogs, checks, plans, runs
+from pipeline.core.errors import PipelineError
+
+
+class Capgrid(click.Group):
+    """Says what a user can put right without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; a user's mistake becomes a message and the documented exit code."""
+        try:
+            return super().invoke(ctx)
+        except PipelineError as error:
+            shown = click.ClickException(str(error))
+            shown.exit_code = error.exit_code
+            raise shown from error
+        except BrokenPipeError:
+            sys.stderr.close()
+            ctx.exit(0)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """A misspelt command is met with the nearest ones."""
+        name = args[0] if args else ""
+        if name and not name.startswith("-") and self.get_command(ctx, name) is None:
+            from pipeline.core.errors import UnknownNameError  # noqa: PLC0415
+
+            raise UnknownNameError("command", name, self.list_commands(ctx), hint="`capgrid --help` lists them.")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Capgrid, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="capgrid", prog_name="capgrid")
+def cli() -> None:
+    """Plan LLM inference capacity: does it fit, how many sequences, how fast, how many devices, at what cost.
+
+    \b
+    Begin with:
+      capgrid demo
+      capgrid point --model llama-3.1-8b --accelerator h100
+      capgrid run && capgrid ask max_batch --model llama-3.1-8b
+    """  # noqa: D301
+
+
+for each in (*runs.COMMANDS, *plans.COMMANDS, *catalogs.COMMANDS, *checks.COMMANDS):
+    cli.add_command(each)

@@ -1,0 +1,117 @@
+"""Rows to stdout, in the shape that was asked for."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    import polars as pl
+
+NARROW = 60
+SCALES = {
+    "B": ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")),
+    "B/token": ((1e6, "MB/token"), (1e3, "kB/token")),
+    "B/s": ((1e12, "TB/s"), (1e9, "GB/s")),
+    "FLOP/s": ((1e15, "PFLOP/s"), (1e12, "TFLOP/s")),
+    "FLOP": ((1e12, "TFLOP"), (1e9, "GFLOP")),
+    "FLOP/token": ((1e12, "TFLOP/token"), (1e9, "GFLOP/token")),
+    "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")),
+}
+"""Units that people read, by base unit, the largest first."""
+
+
+def for_people(value: Any, unit: str = "") -> str:
+    """A value with its unit as a person would write it.
+
+    >>> for_people(13_476_831_232, "B"), for_people(0.0123, "s"), for_people(None), for_people(True), for_people(1234567)
+    ('13.48 GB', '12.3 ms', '-', 'yes', '1,234,567')
+    """
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if not isinstance(value, int | float):
+        return str(value)
+    for scale, name in SCALES.get(unit, ()):
+        if abs(value) >= scale:
+            return f"{value / scale:.4g} {name}"
+    number = f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"  # noqa: PLR2004
+    return f"{number} {unit}".strip() if unit != "1" else number
+
+
+def show(frame: pl.DataFrame, shape: str, *, one: bool = False) -> None:
+    """Print rows; data go to stdout and nothing else does.
+
+    Args:
+        frame: the rows.
+        shape: table, json, csv, md or parquet.
+        one: in JSON, an object instead of an array of one.
+    """
+    import polars as pl  # noqa: PLC0415
+    import polars.selectors as cs  # noqa: PLC0415
+
+    frame = frame.with_columns(cs.float().fill_nan(None), cs.enum().cast(pl.String))
+    if shape == "table":
+        table(frame)
+    elif shape == "json":
+        click.echo(as_json(frame.to_dicts()[0] if one else frame.to_dicts()))
+    elif shape == "csv":
+        click.echo(flat(frame).write_csv(), nl=False)
+    elif shape == "md":
+        markdown(flat(frame))
+    else:
+        frame.write_parquet(sys.stdout.buffer)
+
+
+def as_json(value: Any) -> str:
+    """A value as JSON text; NaN and infinities, which JSON has not, never appear."""
+    import json  # noqa: PLC0415
+
+    return json.dumps(value, indent=2, default=str, allow_nan=False, ensure_ascii=False)
+
+
+def flat(frame: pl.DataFrame) -> pl.DataFrame:
+    """Lists as text: what CSV and Markdown can hold."""
+    import polars as pl  # noqa: PLC0415
+
+    lists = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.List)]
+    return frame.with_columns(pl.col(name).cast(pl.List(pl.String)).list.join(", ") for name in lists)
+
+
+def markdown(frame: pl.DataFrame) -> None:
+    """Rows as a Markdown table."""
+    import polars as pl  # noqa: PLC0415
+
+    escaped = frame.with_columns(pl.col(pl.String).str.replace_all("|", r"\|", literal=True))
+    with pl.Config(
+        tbl_formatting="MARKDOWN", tbl_rows=-1, tbl_cols=-1, tbl_hide_dataframe_shape=True, tbl_hide_column_data_types=True,
+        fmt_str_lengths=10_000, tbl_width_chars=1_000_000, fmt_float="full",
+    ):  # fmt: skip
+        click.echo(str(escaped))
+
+
+def table(frame: pl.DataFrame) -> None:
+    """Rows as a table that a person likes to read; as wide as it needs to be where stdout is not a screen."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    shown = Table(box=None, header_style="bold", pad_edge=False)
+    for name, dtype in frame.schema.items():
+        shown.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
+    for row in frame.iter_rows():
+        shown.add_row(*(Text(for_people(value)) for value in row))
+    console = Console(soft_wrap=not sys.stdout.isatty()) if sys.stdout.isatty() else Console(width=100_000)
+    console.print(shown)
+    if frame.is_empty():
+        click.echo("no rows", err=True)
+
+
+def talk(text: str) -> None:
+    """Say something to the person, on stderr."""
+    click.echo(text, err=True)

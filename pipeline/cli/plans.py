@@ -1,0 +1,128 @@
+"""Commands over one plan, no run needed: point, explain."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.cli.options import Settings, as_of_option, catalogs_option, format_options, loaded, together, with_units
+from pipeline.cli.output import as_json, for_people, show
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import date
+    from pathlib import Path
+
+    from pipeline.answers.explain import Node
+    from pipeline.facts.catalog import Catalogs
+    from pipeline.grid.point import Point
+
+COUNT = click.IntRange(1, 10**7)
+
+plan_options = together(
+    click.option("--model", required=True, help="Model: id, alias or Hugging Face id."),
+    click.option("--accelerator", "--gpu", required=True, help="Device."),
+    click.option("--weights", default="bf16", show_default=True, help="Number format of the weights."),
+    click.option("--kv", default="bf16", show_default=True, help="Number format of the KV cache."),
+    click.option("--engine", default="vllm", show_default=True, help="Serving engine."),
+    click.option("--tp", type=COUNT, default=1, show_default=True, help="Tensor-parallel ranks."),
+    click.option("--pp", type=COUNT, default=1, show_default=True, help="Pipeline stages."),
+    click.option("--ep", type=COUNT, default=1, show_default=True, help="Expert-parallel ranks, among the tensor-parallel ones."),
+    click.option("--batch", type=COUNT, default=1, show_default=True, help="Sequences running at once."),
+    click.option("--workload", help="Kind of traffic: lengths and objectives.  [default: chat with 512 + 128 tokens]"),
+    click.option("--prompt-tokens", "--isl", type=COUNT, help="Prompt length, instead of the workload's."),
+    click.option("--output-tokens", "--osl", type=COUNT, help="Output length, instead of the workload's."),
+    click.option("--static", "is_static", is_flag=True, help="One batch started together and run to its end."),
+    click.option("--ttft-slo", "ttft_slo_s", help="Objective of the time to first token, such as 1s."),
+    click.option("--tpot-slo", "tpot_slo_s", help="Objective of the time per output token, such as 50ms."),
+    click.option("--memory", "device_memory_bytes", help="Memory that software sees on a device, such as 80GB."),
+    click.option("--market", type=click.Choice(["on-demand", "spot"]), default="on-demand", show_default=True, help="Whose price."),
+    click.option("--set", "settings", type=Settings(), multiple=True, help="Any other fact for a what-if, such as memory_bytes_per_s=4TB/s."),
+    as_of_option,
+    catalogs_option,
+)
+
+
+def point_of(asked: dict[str, Any]) -> Point:
+    """The plan that was asked for; lengths and facts given by hand go before the catalogs'."""
+    from pipeline.core.units import unit_of  # noqa: PLC0415
+    from pipeline.grid.point import Point  # noqa: PLC0415
+
+    lengths = {} if asked["workload"] else {"prompt_tokens": 512, "output_tokens": 128}
+    lengths |= {name: asked[name] for name in ("prompt_tokens", "output_tokens") if asked[name]}
+    texts = {name: asked[name] for name in ("ttft_slo_s", "tpot_slo_s", "device_memory_bytes") if asked[name]} | dict(asked["settings"])
+    facts = lengths | {name: with_units(text, unit_of(name)) for name, text in texts.items()}
+    facts |= {"is_static": True} if asked["is_static"] else {}
+    plan = {name: asked[name] for name in ("model", "accelerator", "weights", "kv", "engine", "tp", "pp", "ep", "batch", "market")}
+    return Point(**plan, workload=asked["workload"] or "chat", facts=facts)
+
+
+def point_and_axes(asked: dict[str, Any], folder: Path | None, as_of: date) -> tuple[Point, Any, Catalogs]:
+    """The plan, its axes, and the catalogs that they come from."""
+    from pipeline.grid.point import point_axes  # noqa: PLC0415
+
+    catalogs = loaded(folder)
+    asked_for = point_of(asked)
+    return asked_for, point_axes(asked_for, catalogs, as_of), catalogs
+
+
+@click.command()
+@plan_options
+@click.option("--all", "everything", is_flag=True, help="In tables, show facts and intermediate quantities too.")
+@format_options
+def point(catalogs_folder: Path | None, as_of: date, shape: str, *, everything: bool, **asked: Any) -> None:
+    """Every quantity at one point: does it fit, how fast, how many, at what cost.
+
+    \b
+    Example:
+      capgrid point --model llama-3.1-8b --accelerator h100 --batch 32 --isl 2048 --osl 256
+    """  # noqa: D301
+    import polars as pl  # noqa: PLC0415
+
+    from pipeline.core.units import unit_of  # noqa: PLC0415
+    from pipeline.grid.columns import meaning  # noqa: PLC0415
+    from pipeline.grid.point import point_row  # noqa: PLC0415
+    from pipeline.grid.schema import TABLES  # noqa: PLC0415
+
+    _, axes, _ = point_and_axes(asked, catalogs_folder, as_of)
+    row = point_row(axes)
+    if shape != "table":
+        show(pl.DataFrame([row]), shape, one=True)
+        return
+    names = row if everything else [name for name in TABLES["capacity"] if name in row]
+    show(pl.DataFrame([{"quantity": n, "value": for_people(row[n], unit_of(n)), "meaning": meaning(n)} for n in names]), shape)
+
+
+@click.command()
+@click.argument("quantity")
+@plan_options
+@click.option("--depth", type=click.IntRange(1, 100), default=4, show_default=True, help="How many levels to show.")
+@click.option("--json", "as_data", is_flag=True, help="Print the whole tree as JSON.")
+def explain(quantity: str, catalogs_folder: Path | None, as_of: date, depth: int, *, as_data: bool, **asked: Any) -> None:
+    """Show how one number is made: the tree of formulas, down to facts and their sources.
+
+    \b
+    Example:
+      capgrid explain batch_max --model llama-3.1-8b --accelerator h100
+    """  # noqa: D301
+    from pipeline.answers.explain import explained  # noqa: PLC0415
+
+    asked_for, axes, catalogs = point_and_axes(asked, catalogs_folder, as_of)
+    tree = explained(quantity, axes, catalogs, asked_for.facts)
+    click.echo(as_json(tree.as_dict()) if as_data else "\n".join(lines(tree, depth)))
+
+
+def lines(node: Node, depth: int, indent: str = "") -> Iterator[str]:
+    """The tree as text: a line each, formulas with their source, facts with theirs."""
+    mark = " (see above)" if node.repeated else ""
+    told = f"{node.summary} " if node.summary else ""
+    yield f"{indent}{node.name} = {for_people(node.value, node.unit)}{mark}  {told}[{node.source}]"
+    if depth <= 1 and node.inputs:
+        yield f"{indent}   ... {len(node.inputs)} inputs more; --depth shows them"
+        return
+    for each in node.inputs:
+        yield from lines(each, depth - 1, indent + "   ")
+
+
+COMMANDS = (point, explain)

@@ -1,0 +1,164 @@
+"""Commands over runs: run, ask, sql."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.cli.options import as_of_option, catalogs_option, format_options, loaded, out_option, run_option
+from pipeline.cli.options import Settings as SettingsType
+from pipeline.cli.output import as_json, for_people, show
+
+if TYPE_CHECKING:
+    from datetime import date
+    from pathlib import Path
+
+    import duckdb
+
+    from pipeline.answers.ask import Answer
+    from pipeline.facts.catalog import Catalogs
+    from pipeline.grid.run import Job
+
+
+@click.command()
+@click.option("--grid", default="default", show_default=True, help="A bundled grid (default, small, case-study), or a grid file.")
+@out_option
+@click.option("--workers", type=click.IntRange(1, 1024), default=os.cpu_count() or 1, show_default=True, help="Processes.")
+@click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True, help="Where partitions run.")
+@as_of_option
+@click.option("--rows-only", is_flag=True, help="Say how many plans and rows the grid has, and compute nothing.")
+@click.option("--json", "as_data", is_flag=True, help="Print the manifest as JSON.")
+@catalogs_option
+def run(grid: str, out: Path, workers: int, executor: str, as_of: date, catalogs_folder: Path | None, *, rows_only: bool, as_data: bool) -> None:
+    """Cross the catalogs and write a run: tables, database, manifest; then switch `latest` to it.
+
+    Killed or interrupted, it goes on where it stopped when run again; an unchanged grid computes nothing.
+
+    \b
+    Example:
+      capgrid run --grid small --out outputs
+    """  # noqa: D301
+    from pipeline.grid.run import counted, job_of  # noqa: PLC0415
+    from pipeline.grid.selection import read_grid  # noqa: PLC0415
+
+    catalogs = loaded(catalogs_folder)
+    job = job_of(catalogs, read_grid(grid, catalogs), as_of, out)
+    if rows_only:
+        found = counted(job.axes)
+        cells = job.axes["workload"].height
+        counts = {"plans": found.kept, "dropped": found.dropped, "capacity": found.kept * cells, "estimates": found.kept * cells * job.axes["batch"].height}
+        click.echo(as_json(counts))
+        return
+    manifest = made(job, catalogs, workers)
+    click.echo(as_json(manifest) if as_data else summary(manifest))
+
+
+def made(job: Job, catalogs: Catalogs, workers: int) -> dict[str, Any]:
+    """Make and publish a run, with a progress bar on stderr."""
+    from importlib.metadata import version  # noqa: PLC0415
+
+    from pipeline.answers.make import make  # noqa: PLC0415
+
+    bar = click.progressbar(length=job.axes["model"].height, label="models", file=click.get_text_stream("stderr"))
+    with bar as counter:
+        return make(job, catalogs, workers, version("capgrid"), lambda receipt: counter.update(len(receipt.models)))
+
+
+def summary(manifest: dict[str, Any]) -> str:
+    """What a run did, in a few lines."""
+    rows, seconds, plans = manifest["rows"], manifest["seconds"], manifest["plans"]
+    dropped = ", ".join(f"{rule.replace('_', ' ')} not: {n:,}" for rule, n in plans["dropped"].items())
+    return "\n".join([
+        f"run        {manifest['run']}",
+        f"plans      {plans['kept']:,} of {plans['crossed']:,} ({dropped or 'none dropped'})",
+        f"estimates  {rows['estimates']:,} rows",
+        f"capacity   {rows['capacity']:,} rows",
+        f"seconds    {seconds:.1f} ({for_people(rows['estimates'] / max(seconds, 1e-9))} rows/s)",
+        f"folder     {manifest['folder']}",
+    ])  # fmt: skip
+
+
+@click.command()
+@click.argument("question", required=False)
+@click.option("--model", help="Only this model.")
+@click.option("--accelerator", "--gpu", help="Only this device.")
+@click.option("--engine", help="Only this engine.")
+@click.option("--workload", help="Only this workload.")
+@click.option("--weights", help="Only this number format of the weights.")
+@click.option("--set", "settings", type=SettingsType(), multiple=True, help="Set a parameter of the question; may be given again.")
+@run_option
+@out_option
+@catalogs_option
+@format_options
+def ask(
+    question: str | None, settings: tuple[tuple[str, str], ...], run_id: str | None, out: Path, catalogs_folder: Path | None, shape: str, **narrowed: str | None
+) -> None:
+    """Ask one of the bundled questions of a run; without QUESTION, list them.
+
+    \b
+    Examples:
+      capgrid ask
+      capgrid ask max_batch --model llama-3.1-8b --accelerator h100
+      capgrid ask devices_needed --model llama-3.1-8b --set requests_per_s=20
+    """  # noqa: D301
+    from pipeline.answers.ask import answers, find  # noqa: PLC0415
+    from pipeline.answers.ask import ask as answered  # noqa: PLC0415
+
+    if question is None:
+        show(listing(list(answers().values())), shape)
+        return
+    answer, catalogs = find(question), loaded(catalogs_folder)
+    with connected(answer, catalogs, out, run_id) as connection:
+        show(answered(connection, answer, {**resolved(narrowed, catalogs), **dict(settings)}), shape)
+
+
+def listing(known: list[Answer]) -> Any:
+    """The questions and what may be set in each, as rows."""
+    import polars as pl  # noqa: PLC0415
+
+    return pl.DataFrame([{"name": each.name, "question": each.question, "settings": ", ".join(each.parameters)} for each in known])
+
+
+def resolved(narrowed: dict[str, str | None], catalogs: Catalogs) -> dict[str, str]:
+    """What was asked for, by id."""
+    kinds = {"weights": "format"}
+    return {name: catalogs.resolve(kinds.get(name, name), value) for name, value in narrowed.items() if value is not None}
+
+
+def connected(answer: Answer, catalogs: Catalogs, out: Path, run_id: str | None) -> duckdb.DuckDBPyConnection:
+    """A connection to the run that a question is about: the one asked for, or its own bundled grid."""
+    from pipeline.answers.store import opened  # noqa: PLC0415
+    from pipeline.grid.run import find_run  # noqa: PLC0415
+
+    if answer.grid and run_id is None:
+        from pipeline.answers.own_grid import opened_grid  # noqa: PLC0415
+
+        return opened_grid(answer.grid, catalogs)
+    return opened(find_run(out, run_id), catalogs)
+
+
+@click.command()
+@click.argument("query")
+@run_option
+@out_option
+@catalogs_option
+@format_options
+def sql(query: str, run_id: str | None, out: Path, catalogs_folder: Path | None, shape: str) -> None:
+    """Run one reading SQL statement over a run; it cannot write, attach, or read other files.
+
+    \b
+    Examples:
+      capgrid sql "SHOW TABLES"
+      capgrid sql "SELECT accelerator, max(batch_max) FROM capacity WHERE model = 'llama-3.1-8b' GROUP BY 1"
+    """  # noqa: D301
+    from pipeline.answers.store import opened  # noqa: PLC0415
+    from pipeline.answers.store import query as rows  # noqa: PLC0415
+    from pipeline.grid.run import find_run  # noqa: PLC0415
+
+    with opened(find_run(out, run_id), loaded(catalogs_folder)) as connection:
+        show(rows(connection, query), shape)
+
+
+COMMANDS = (run, ask, sql)

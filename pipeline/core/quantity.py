@@ -1,0 +1,218 @@
+"""A quantity: one column of the answer, made by one function that bears its name.
+
+The parameters of the function are the columns that it needs. Nothing else declares the graph, so
+it cannot fall out of step: `in_order` walks the signatures, `levels` groups what can be made in one
+pass, `again` makes a quantity once more from other inputs. A parameter typed as a NamedTuple (a
+bundle) stands for the columns that its fields name.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import polars as pl
+from polars import Expr
+
+from pipeline.core.errors import MissingInputError, UnknownNameError
+from pipeline.core.units import unit_of
+
+if TYPE_CHECKING:
+    from collections.abc import Set as AbstractSet
+
+Formula = Callable[..., Expr]
+Frame = TypeVar("Frame", pl.LazyFrame, pl.DataFrame)
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A named column, its formula, and the column that each input of the formula is read from."""
+
+    name: str
+    formula: Formula
+    reads: Mapping[str, str]
+
+    @cached_property
+    def bundles(self) -> dict[str, type]:
+        """Parameters that stand for several columns."""
+        return bundles(self.formula)
+
+    @property
+    def expr(self) -> Expr:
+        """The formula over whole columns."""
+        columns = {name: pl.col(column) for name, column in self.reads.items()}
+        groups = {name: kind(*map(columns.pop, fields(kind))) for name, kind in self.bundles.items()}
+        return self.formula(**columns, **groups).alias(self.name)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The columns that must be there first."""
+        return tuple(dict.fromkeys(self.reads.values()))
+
+    @property
+    def unit(self) -> str:
+        """The unit that the name states."""
+        return unit_of(self.name)
+
+    @property
+    def summary(self) -> str:
+        """First line of the formula's docstring: the column's description everywhere."""
+        return doc(self.formula).split("\n", 1)[0]
+
+    @property
+    def source(self) -> str:
+        """Where the formula comes from: its `Source:` line, or "Definition."."""
+        return next((line.removeprefix("Source: ") for line in paragraphs(self.formula) if line.startswith("Source: ")), "Definition.")
+
+
+Book = Mapping[str, Quantity]
+QUANTITIES: dict[str, Quantity] = {}
+
+
+def quantity(formula: Formula) -> Formula:
+    """Enter a function as the maker of the column that it is named after.
+
+    Raises:
+        TypeError: another function already makes this column.
+    """
+    name = formula.__name__
+    if name in QUANTITIES:
+        message = f"{formula.__module__}.{name}: {QUANTITIES[name].formula.__module__} already makes this column"
+        raise TypeError(message)
+    QUANTITIES[name] = entered(formula)
+    return formula
+
+
+def entered(formula: Formula, name: str = "") -> Quantity:
+    """The quantity of a function, reading each input from the column of the same name."""
+    return Quantity(name or formula.__name__, formula, {column: column for column in inputs(formula)})
+
+
+def inputs(formula: Formula) -> list[str]:
+    """The columns that a formula names, bundles spread out.
+
+    >>> inputs(lambda batch, kv_bytes: batch * kv_bytes)
+    ['batch', 'kv_bytes']
+    """
+    groups = bundles(formula)
+    parameters = inspect.signature(formula).parameters
+    return [column for name in parameters for column in (fields(groups[name]) if name in groups else (name,))]
+
+
+def bundles(formula: Formula) -> dict[str, type]:
+    """Parameters typed as a NamedTuple, with that type."""
+    parameters = inspect.signature(formula, eval_str=True).parameters.values()
+    return {p.name: p.annotation for p in parameters if hasattr(p.annotation, "_fields")}
+
+
+def fields(bundle: type) -> tuple[str, ...]:
+    """The columns that a bundle stands for."""
+    names: tuple[str, ...] = bundle._fields  # type: ignore[attr-defined]
+    return names
+
+
+def doc(formula: Formula) -> str:
+    """A formula's docstring without indentation."""
+    return inspect.getdoc(formula) or ""
+
+
+def paragraphs(formula: Formula) -> list[str]:
+    """The paragraphs of a formula's docstring, a line each."""
+    return [" ".join(part.split()) for part in doc(formula).split("\n\n")]
+
+
+def in_order(book: Book, wanted: Iterable[str], given: AbstractSet[str]) -> list[Quantity]:
+    """The quantities that lead from the given columns to the wanted ones, each after its inputs.
+
+    Raises:
+        MissingInputError: a formula needs a column that is neither given nor made: all of them.
+        UnknownNameError: a wanted name is neither.
+        TypeError: a column is made of itself.
+    """
+    done: dict[str, Quantity] = {}
+    missing: dict[str, str] = {}
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        if name in given or name in done:
+            return
+        if name in path:
+            message = f"a column is made of itself: {' <- '.join((*path, name))}"
+            raise TypeError(message)
+        if name in book:
+            for column in book[name].inputs:
+                visit(column, (*path, name))
+            done[name] = book[name]
+        elif path:
+            missing[name] = path[-1]
+        else:
+            raise UnknownNameError("quantity", name, {*book, *given})
+
+    for name in wanted:
+        visit(name, ())
+    if missing:
+        raise MissingInputError(missing)
+    return list(done.values())
+
+
+def levels(order: Iterable[Quantity]) -> list[list[Quantity]]:
+    """The same quantities in the fewest passes: each level needs only earlier ones."""
+    depth: dict[str, int] = {}
+    out: list[list[Quantity]] = []
+    for q in order:
+        depth[q.name] = 1 + max((depth.get(column, 0) for column in q.inputs), default=0)
+        out += [[] for _ in range(depth[q.name] - len(out))]
+        out[depth[q.name] - 1].append(q)
+    return out
+
+
+def evaluate(frame: Frame, order: Iterable[Quantity]) -> Frame:
+    """A frame with these quantities beside its columns."""
+    for level in levels(order):
+        frame = frame.with_columns(q.expr for q in level)
+    return frame
+
+
+def again(book: Book, prefix: str, name: str, **swapped: Formula) -> Book:
+    """Enter `name` once more, as `prefix_name`, with some columns made another way.
+
+    What depends on a swapped column is entered again under the prefix; the rest is shared.
+    """
+    made = {f"{prefix}_{column}": entered(formula, f"{prefix}_{column}") for column, formula in swapped.items()}
+    renamed = {column: f"{prefix}_{column}" for column in swapped}
+
+    def walk(column: str) -> str:
+        if column not in renamed:
+            renamed[column] = column
+            if column in book:
+                old = book[column]
+                reads = {given: walk(read) for given, read in old.reads.items()}
+                if reads != old.reads:
+                    renamed[column] = f"{prefix}_{column}"
+                    made[renamed[column]] = replace(old, name=renamed[column], reads=reads)
+        return renamed[column]
+
+    walk(name)
+    return {**book, **made}
+
+
+def summed(name: str, parts: Mapping[str, str], summary: str) -> Quantity:
+    """A quantity that adds up parts, each as often as its count column says."""
+
+    def total(**columns: Expr) -> Expr:
+        return pl.sum_horizontal(columns[part] * columns[times] for part, times in parts.items())
+
+    total.__doc__ = f"{summary}\n\nDefinition."
+    reads = dict.fromkeys(column for pair in parts.items() for column in pair)
+    return Quantity(name, total, {column: column for column in reads})
+
+
+def at(formula: Formula, **point: Any) -> Any:
+    """One formula at one point, through the very expression that fills the columns.
+
+    >>> at(lambda batch, kv_bytes: batch * kv_bytes, batch=3, kv_bytes=512)
+    1536
+    """
+    return pl.select(**{name: pl.lit(value) for name, value in point.items()}).select(entered(formula).expr).item()

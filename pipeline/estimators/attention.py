@@ -1,0 +1,227 @@
+"""Kinds of attention: what one layer keeps for one sequence. A new kind is one function here.
+
+Its name is what catalogs say in `layers = { ... }`; its parameters, but for `context_tokens` and
+`tp`, are the fields that a model's entry must then give. Everything else that a kind needs (bytes
+kept, bytes read by a decode step, pairs scored by a prefill) follows from what it returns.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import polars as pl
+from polars import Expr
+
+from pipeline.core.quantity import Book, Quantity, quantity
+
+FROM_PLAN = {"context_tokens", "tp"}
+
+
+class Kept(NamedTuple):
+    """What one layer keeps for one sequence of `context_tokens`, on one tensor-parallel rank."""
+
+    tokens: Expr
+    """Positions that stay in the cache."""
+    elements_per_token: Expr
+    """Numbers kept for each of them, in the KV format."""
+    heads: Expr
+    """KV heads on the rank: each costs the decode kernel a little time per sequence."""
+    state_bytes: Expr = pl.lit(0, pl.Int64)
+    """Bytes that do not grow with the context, whatever the KV format."""
+
+
+Kind = Callable[..., Kept]
+KINDS: dict[str, Kind] = {}
+PROJECTIONS: dict[str, str] = {}
+
+
+def kind(projection: str) -> Callable[[Kind], Kind]:
+    """Enter a kind of attention, saying which projections (kernels.py) its layers run."""
+
+    def enter(formula: Kind) -> Kind:
+        KINDS[formula.__name__] = formula
+        PROJECTIONS[formula.__name__] = projection
+        return formula
+
+    return enter
+
+
+def kv_heads_on_rank(kv_heads: Expr, tp: Expr) -> Expr:
+    """KV heads are split over the ranks, and replicated where there are more ranks than heads."""
+    return pl.max_horizontal(kv_heads // tp, 1)
+
+
+@kind("gqa")
+def full(context_tokens: Expr, tp: Expr, kv_heads: Expr, head_dim: Expr, value_head_dim: Expr) -> Kept:
+    """A key and a value per KV head and token: MHA, GQA, MQA. Source: arXiv:2305.13245."""
+    heads = kv_heads_on_rank(kv_heads, tp)
+    return Kept(context_tokens, heads * (head_dim + value_head_dim), heads)
+
+
+@kind("gqa")
+def sliding(
+    context_tokens: Expr, tp: Expr, window_tokens: Expr, sliding_kv_heads: Expr, sliding_head_dim: Expr
+) -> Kept:
+    """As full, of the last `window_tokens` only. Source: arXiv:2310.06825, section 2."""
+    heads = kv_heads_on_rank(sliding_kv_heads, tp)
+    return Kept(pl.min_horizontal(context_tokens, window_tokens), heads * 2 * sliding_head_dim, heads)
+
+
+@kind("gqa")
+def chunked(context_tokens: Expr, tp: Expr, window_tokens: Expr, kv_heads: Expr, head_dim: Expr) -> Kept:
+    """As full, within chunks of `window_tokens`. Source: Llama 4, attention_chunk_size."""
+    heads = kv_heads_on_rank(kv_heads, tp)
+    return Kept(pl.min_horizontal(context_tokens, window_tokens), heads * 2 * head_dim, heads)
+
+
+@kind("mla")
+def mla(context_tokens: Expr, kv_latent_dim: Expr, rope_head_dim: Expr) -> Kept:
+    """One latent vector and one shared rotary key per token, whole on every rank. Source: arXiv:2405.04434, 2.1."""
+    return Kept(context_tokens, kv_latent_dim + rope_head_dim, pl.lit(1, pl.Int64))
+
+
+@kind("linear")
+def linear(tp: Expr, state_bytes_per_layer: Expr) -> Kept:
+    """A state of fixed size: Mamba, gated delta, short convolution. Source: arXiv:2405.21060."""
+    none = pl.lit(0, pl.Int64)
+    return Kept(none, none, none, -(-state_bytes_per_layer // tp))
+
+
+def needed_fields(name: str) -> list[str]:
+    """The fields that a model with layers of this kind must state.
+
+    >>> needed_fields("mla")
+    ['kv_latent_dim', 'rope_head_dim']
+    """
+    return [field for field in inspect.signature(KINDS[name]).parameters if field not in FROM_PLAN]
+
+
+def whole_blocks(tokens: Expr, block_tokens: Expr) -> Expr:
+    """Tokens rounded up to whole blocks of the engine's paged cache.
+
+    Source: arXiv:2309.06180, section 4.1.
+
+    >>> pl.select(whole_blocks(pl.lit(764), pl.lit(16))).item()
+    768
+    """
+    return -(-tokens // block_tokens) * block_tokens
+
+
+# ----- what follows from a kind, for every kind
+
+LONG = 2**40
+"""A context longer than any window, in tokens: what a layer still keeps growing there grows for ever."""
+
+
+def allocated_bytes(kept: Kept, kv_bytes_per_element: Expr, block_tokens: Expr) -> Expr:
+    """Bytes that one {kind} layer allocates for one sequence, on one device."""
+    elements = whole_blocks(kept.tokens, block_tokens) * kept.elements_per_token
+    return (elements * kv_bytes_per_element).ceil().cast(pl.Int64) + kept.state_bytes
+
+
+def read_bytes(kept: Kept, kv_bytes_per_element: Expr) -> Expr:
+    """Bytes of cache that one {kind} layer reads for one sequence's next token."""
+    return kept.tokens * kept.elements_per_token * kv_bytes_per_element + kept.state_bytes
+
+
+def read_heads(kept: Kept) -> Expr:
+    """KV heads of one {kind} layer on one device."""
+    return kept.heads
+
+
+def scored_keys(kept: Kept, prompt_tokens: Expr) -> Expr:
+    """Keys that a prompt's token sees in one {kind} layer, on average, under a causal mask."""
+    tokens = 1.0 * kept.tokens
+    return tokens - tokens * tokens / (2.0 * prompt_tokens)
+
+
+def token_bytes(kept: Kept, kv_bytes_per_element: Expr) -> Expr:
+    """Bytes that one more token adds to one {kind} layer while its window is not full."""
+    return kept.elements_per_token * kv_bytes_per_element
+
+
+def growing_bytes(kept: Kept, kv_bytes_per_element: Expr) -> Expr:
+    """Bytes that one more token adds to one {kind} layer however long the context."""
+    return pl.when(kept.tokens >= LONG).then(kept.elements_per_token * kv_bytes_per_element).otherwise(0.0)
+
+
+def bounded_bytes(kept: Kept, kv_bytes_per_element: Expr, block_tokens: Expr) -> Expr:
+    """Bytes of one {kind} layer that stop growing: a full window, or a state."""
+    window = pl.when(kept.tokens >= LONG).then(0).otherwise(whole_blocks(kept.tokens, block_tokens))
+    return window * kept.elements_per_token * kv_bytes_per_element + kept.state_bytes
+
+
+def state_bytes(kept: Kept) -> Expr:
+    """Bytes of one {kind} layer that never depend on the context."""
+    return kept.state_bytes
+
+
+DERIVED: dict[Callable[..., Expr], str] = {  # what is derived, and the context that it is derived at
+    allocated_bytes: "context_tokens",
+    read_bytes: "decode_context_tokens",
+    read_heads: "decode_context_tokens",
+    scored_keys: "prompt_tokens",
+    token_bytes: "context_tokens",
+    growing_bytes: "unbounded_tokens",
+    bounded_bytes: "unbounded_tokens",
+    state_bytes: "context_tokens",
+}
+
+
+def derived(name: str, what: Callable[..., Expr], context: str) -> Quantity:
+    """What follows from one kind, as a quantity `<kind>_<what>` read at some context."""
+    own = list(inspect.signature(KINDS[name]).parameters)
+    more = [each for each in inspect.signature(what).parameters if each != "kept"]
+
+    def formula(**columns: Expr) -> Expr:
+        return what(KINDS[name](**{each: columns[each] for each in own}), **{each: columns[each] for each in more})
+
+    source = (KINDS[name].__doc__ or "").rpartition("Source: ")[2]
+    formula.__doc__ = f"{(what.__doc__ or '').format(kind=name)}\n\nSource: {source}"
+    reads = {each: context if each == "context_tokens" else each for each in dict.fromkeys([*own, *more])}
+    return Quantity(f"{name}_{what.__name__}", formula, reads)
+
+
+def stage_layers(name: str) -> Quantity:
+    """Layers of one kind on the fullest pipeline stage, as a quantity."""
+
+    def formula(layers: Expr, pp: Expr) -> Expr:
+        return -(-layers // pp)
+
+    formula.__doc__ = f"Layers of kind {name} on the fullest pipeline stage.\n\nDefinition."
+    return Quantity(f"{name}_stage_layers", formula, {"layers": f"{name}_layers", "pp": "pp"})
+
+
+def of_kinds(kinds: Iterable[str]) -> Book:
+    """All that follows from these kinds of attention."""
+    made = [derived(name, what, context) for name in kinds for what, context in DERIVED.items()]
+    return {q.name: q for q in [*made, *map(stage_layers, kinds)]}
+
+
+@quantity
+def unbounded_tokens(prompt_tokens: Expr) -> Expr:
+    """A context longer than any window.
+
+    Definition.
+    """
+    return prompt_tokens.clip(LONG, LONG)
+
+
+@quantity
+def context_tokens(prompt_tokens: Expr, output_tokens: Expr) -> Expr:
+    """Tokens that a sequence holds at its end, prompt and output together.
+
+    Definition.
+    """
+    return prompt_tokens + output_tokens
+
+
+@quantity
+def decode_context_tokens(prompt_tokens: Expr, output_tokens: Expr) -> Expr:
+    """Tokens that a sequence holds on average while its output is written.
+
+    Definition.
+    """
+    return prompt_tokens + output_tokens // 2

@@ -1,0 +1,24 @@
+"""All formulas together: the book that a plan is evaluated from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pipeline.estimators  # noqa: F401  (enters the quantities)
+from pipeline.core.quantity import QUANTITIES, Book
+from pipeline.estimators import attention, bands, decode, kernels, memory, prefill
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def book(used: Callable[[str], bool] = lambda _count: True) -> Book:
+    """Every quantity; sums run over the kinds of attention and kernels whose layer count is `used`.
+
+    A dense model's book has no experts in it, and never computes one.
+    """
+    kinds = [kind for kind in attention.KINDS if used(f"{kind}_layers")]
+    whole = {**QUANTITIES, **attention.of_kinds(kinds), **kernels.achieved_rates(), "kernels_s": kernels.step_of(used)}
+    whole = memory.with_memory(whole, kinds)
+    whole = prefill.with_prefill(decode.with_decode(whole, kinds), kinds)
+    return bands.with_bands(whole)

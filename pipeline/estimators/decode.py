@@ -1,0 +1,159 @@
+"""One decode step of a batch: every sequence writes one token."""
+
+from polars import Expr
+
+from pipeline.core.quantity import Book, Quantity, again, quantity, summed
+
+
+@quantity
+def microbatch(batch: Expr, pp: Expr) -> Expr:
+    """Sequences that pass a pipeline stage together: the batch is dealt out over the stages.
+
+    Source: arXiv:1811.06965 (GPipe), section 2.
+
+    >>> from pipeline.core.quantity import at
+    >>> at(microbatch, batch=6, pp=4), at(microbatch, batch=1, pp=4)
+    (1.5, 1.0)
+    """
+    return (batch / pp).clip(1.0)
+
+
+def attend_s(
+    microbatch: Expr,
+    read_bytes: Expr,
+    read_heads: Expr,
+    attention_launch_s: Expr,
+    attention_bytes_ratio: Expr,
+    memory_bytes_per_s: Expr,
+) -> Expr:
+    """Decode attention of one {kind} layer: launch, reading the cache, 10 ns for each sequence and KV head.
+
+    Source: step-time study, decode attention t0 + KV bytes / (eb W) + c b n_kv.
+    """
+    per_sequence_s = read_bytes / (attention_bytes_ratio * memory_bytes_per_s) + 1e-8 * read_heads
+    return attention_launch_s + microbatch * per_sequence_s
+
+
+def _attend_of(kind: str) -> Quantity:
+    reads = {"read_bytes": f"{kind}_read_bytes", "read_heads": f"{kind}_read_heads"}
+    same = ("microbatch", "attention_launch_s", "attention_bytes_ratio", "memory_bytes_per_s")
+
+    def formula(**columns: Expr) -> Expr:
+        return attend_s(**columns)
+
+    formula.__doc__ = (attend_s.__doc__ or "").format(kind=kind)
+    return Quantity(f"{kind}_attend_s", formula, reads | {each: each for each in same})
+
+
+@quantity
+def mla_attend_flop(
+    microbatch: Expr, heads: Expr, tp: Expr, decode_context_tokens: Expr, kv_latent_dim: Expr, rope_head_dim: Expr
+) -> Expr:
+    """Arithmetic of one layer's decode attention on the latent, which every query head reads anew.
+
+    Source: arXiv:2405.04434, section 2.1 (absorbed form): 2 (H / tp) ctx (2 kv_latent + rope) a sequence.
+    """
+    return 2.0 * microbatch * (heads / tp) * decode_context_tokens * (2 * kv_latent_dim + rope_head_dim)
+
+
+@quantity
+def mla_attend_arithmetic_s(mla_attend_flop: Expr, half_peak_flop_per_s: Expr) -> Expr:
+    """Seconds of that arithmetic, at 0.3 of the 16-bit peak.
+
+    Source: step-time study, decode attention, MLA term.
+    """
+    return mla_attend_flop / (0.3 * half_peak_flop_per_s)
+
+
+@quantity
+def pipeline_hop_s(microbatch: Expr, hidden: Expr, pp: Expr, collective_base_s: Expr, peer_bytes_per_s: Expr) -> Expr:
+    """Handing one step's activations from stage to stage, all hops together.
+
+    Source: arXiv:1811.06965; constants of the link as for collectives.
+    """
+    hop_s = collective_base_s + (2.0 * microbatch * hidden / peer_bytes_per_s).fill_null(0.0)
+    return (pp - 1) * hop_s
+
+
+@quantity
+def decode_s(decode_kernels_s: Expr, decode_attention_s: Expr, pipeline_hop_s: Expr) -> Expr:
+    """What the devices do in one decode step, before the engine's own overhead.
+
+    Definition.
+    """
+    return decode_kernels_s + decode_attention_s + pipeline_hop_s
+
+
+@quantity
+def decode_traffic_s(
+    weight_bytes: Expr,
+    moe_layers: Expr,
+    experts: Expr,
+    decode_distinct_experts: Expr,
+    expert_parameter_count: Expr,
+    expert_weight_bits: Expr,
+    tp: Expr,
+    pp: Expr,
+    decode_attention_bytes: Expr,
+    memory_bytes_per_s: Expr,
+) -> Expr:
+    """Seconds that a decode step must read memory at its full rate: weights in use, and the cache.
+
+    Source: roofline (Williams et al. 2009).
+    """
+    idle_ratio = 1.0 - decode_distinct_experts / experts
+    idle = idle_ratio * expert_parameter_count * expert_weight_bits / 8.0 / (tp * pp)
+    read = weight_bytes - idle.fill_null(0.0) * (moe_layers > 0) + decode_attention_bytes
+    return read * pp / memory_bytes_per_s
+
+
+@quantity
+def decode_arithmetic_s(flop_per_token: Expr, microbatch: Expr, tp: Expr, dense_flop_per_s: Expr) -> Expr:
+    """Seconds that a decode step must multiply at the achieved rate.
+
+    Source: roofline (Williams et al. 2009).
+    """
+    return flop_per_token * microbatch / (tp * dense_flop_per_s)
+
+
+@quantity
+def decode_communication_s(decode_all_reduce_s: Expr, layer_count: Expr, pipeline_hop_s: Expr) -> Expr:
+    """Seconds of a decode step that devices spend handing activations to each other.
+
+    Definition.
+    """
+    return decode_all_reduce_s * layer_count + pipeline_hop_s
+
+
+def with_decode(book: Book, kinds: list[str]) -> Book:
+    """The book with a decode step in it: kernels at one token a sequence, and reading each kind's cache."""
+    attend = {f"{kind}_attend_s": f"{kind}_layers" for kind in kinds}
+    attend |= {"mla_attend_arithmetic_s": "mla_layers"} if "mla" in kinds else {}
+    read = {f"{kind}_read_bytes": f"{kind}_stage_layers" for kind in kinds}
+    made = [
+        *map(_attend_of, kinds),
+        summed("decode_attention_s", attend, "Decode attention of all layers in one step."),
+        summed("decode_sequence_read_bytes", read, "Cache that one sequence's next token reads on one device."),
+    ]
+    book = {**book, **{q.name: q for q in made}}
+    book = again(book, "decode", "distinct_experts", step_tokens=one_token_each)
+    return again(book, "decode", "kernels_s", step_tokens=one_token_each, step_sequences=one_token_each)
+
+
+def one_token_each(microbatch: Expr) -> Expr:
+    """A decode step is one token of every sequence.
+
+    Definition.
+    """
+    return microbatch
+
+
+@quantity
+def decode_attention_bytes(decode_sequence_read_bytes: Expr, microbatch: Expr) -> Expr:
+    """Cache that one decode step reads on one device.
+
+    Definition.
+    """
+    return decode_sequence_read_bytes * microbatch
+
+

@@ -1,0 +1,344 @@
+"""One function a kernel: the seconds that one layer spends in it, in a step of `step_tokens` tokens.
+
+`@kernel(times=...)` names the model's column that says how many layers run it; a model without
+such layers never computes it. A step of any kind (decode, one prompt, prompts joining a decoding
+batch) is the same functions at another `step_tokens`: see decode.py and prefill.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import polars as pl
+from polars import Expr
+
+from pipeline.core.quantity import Book, Formula, Quantity, quantity, summed
+
+KERNELS: dict[str, str] = {}
+
+
+def kernel(times: str) -> Callable[[Formula], Formula]:
+    """Enter a quantity that a step spends once in each of the layers that the column `times` counts."""
+
+    def enter(formula: Formula) -> Formula:
+        KERNELS[formula.__name__] = times
+        return quantity(formula)
+
+    return enter
+
+
+class DenseGemm(NamedTuple):
+    """What a matrix multiplication in the weights' number format does on the device."""
+
+    dense_bytes_per_element: Expr
+    dense_launch_s: Expr
+    dense_ramp: Expr
+    dense_flop_per_s: Expr
+    dense_bytes_per_s: Expr
+
+    def seconds(self, tokens: Expr, width: Expr, depth: Expr) -> Expr:
+        """Seconds of one product of `tokens` rows with a `width` x `depth` matrix."""
+        return product_s(tokens, width, depth, *self)
+
+
+class HalfGemm(NamedTuple):
+    """What a 16-bit matrix multiplication does on the device."""
+
+    table_bytes_per_element: Expr
+    half_launch_s: Expr
+    half_ramp: Expr
+    half_flop_per_s: Expr
+    half_bytes_per_s: Expr
+
+    def seconds(self, tokens: Expr, width: Expr, depth: Expr) -> Expr:
+        """Seconds of one product of `tokens` rows with a `width` x `depth` matrix."""
+        return product_s(tokens, width, depth, *self)
+
+
+class ExpertGemm(NamedTuple):
+    """What the grouped matrix product of routed experts does on the device."""
+
+    expert_weight_bits: Expr
+    expert_launch_s: Expr
+    expert_ramp: Expr
+    expert_flop_per_s: Expr
+    expert_bytes_per_s: Expr
+
+
+def product_s(
+    tokens: Expr, width: Expr, depth: Expr, bytes_per_element: Expr, launch_s: Expr, ramp: Expr, flop_per_s: Expr, bytes_per_s: Expr
+) -> Expr:
+    """Launch, then arithmetic and traffic, which overlap in part: their 2-norm.
+
+    Arithmetic has a ramp: few output tiles leave multiprocessors idle.
+
+    Source: step-time study, GEMM form t0 + p-norm with ec = e m n / (m n + A), p = 2.
+    """
+    arithmetic_s = 2.0 * depth * (tokens * width + ramp) / flop_per_s
+    moved = width * depth * bytes_per_element + 2.0 * tokens * (width + depth)
+    return launch_s + overlapped(arithmetic_s, moved / bytes_per_s)
+
+
+def overlapped(arithmetic_s: Expr, traffic_s: Expr) -> Expr:
+    """The 2-norm of two times: the longer one, and up to 41 % more where they are alike.
+
+    >>> pl.select(overlapped(pl.lit(3.0), pl.lit(4.0))).item()
+    5.0
+    """
+    return (arithmetic_s * arithmetic_s + traffic_s * traffic_s).sqrt()
+
+
+# ----- achieved rates, by the kernel that a number format runs on a device
+
+
+class Peaks(NamedTuple):
+    """The device's dense peaks by number format."""
+
+    fp16_flop_per_s: Expr
+    bf16_flop_per_s: Expr
+    fp8_flop_per_s: Expr
+    int8_flop_per_s: Expr
+    fp4_flop_per_s: Expr
+
+    def of(self, compute: Expr) -> Expr:
+        """Peak of the unit that `compute` names; null where the device has none."""
+        half = pl.coalesce(self.bf16_flop_per_s, self.fp16_flop_per_s)
+        by_name = {**dict(zip(("fp16", "bf16", "fp8", "int8", "fp4"), self, strict=True)), "half": half}
+        return pl.coalesce(pl.when(compute == name).then(peak) for name, peak in by_name.items())
+
+
+@quantity
+def half_peak_flop_per_s(bf16_flop_per_s: Expr, fp16_flop_per_s: Expr) -> Expr:
+    """Dense 16-bit peak of the device: bf16, or fp16 where it has no bf16.
+
+    Definition.
+    """
+    return pl.coalesce(bf16_flop_per_s, fp16_flop_per_s)
+
+
+def achieved_flop_per_s(compute: Expr, fallback: Expr, ratio: Expr, fallback_ratio: Expr, peaks: Peaks) -> Expr:
+    """Arithmetic rate of a large {group} matrix product: a share of the peak of the unit that it runs on.
+
+    A format without native support runs on its fallback unit (mxfp4 on Hopper is unpacked to
+    16 bits), and is not available where it has none.
+
+    Source: catalogs/efficiencies: achieved fractions, fitted to kernel timings.
+    """
+    return pl.coalesce(peaks.of(compute) * ratio, peaks.of(fallback) * fallback_ratio)
+
+
+def achieved_bytes_per_s(memory_bytes_per_s: Expr, ratio: Expr) -> Expr:
+    """Rate at which a large {group} matrix is read: a share of the device's memory bandwidth.
+
+    Source: catalogs/efficiencies: achieved fractions, fitted to kernel timings.
+    """
+    return memory_bytes_per_s * ratio
+
+
+GROUPS = ("dense", "expert", "half")
+"""The three kernels of a number format: plain matrices, routed experts, and what stays 16-bit."""
+
+
+def achieved_rates() -> Book:
+    """Achieved arithmetic and memory rates of every group of weights."""
+    rates = []
+    for group in GROUPS:
+        own = {"compute": f"{group}_compute", "fallback": f"{group}_fallback", "ratio": f"{group}_flop_ratio",
+               "fallback_ratio": f"{group}_fallback_ratio", **dict(zip(Peaks._fields, Peaks._fields, strict=True))}  # fmt: skip
+        rates += [
+            _of_group(group, "flop_per_s", achieved_flop_per_s, own),
+            _of_group(group, "bytes_per_s", achieved_bytes_per_s,
+                      {"memory_bytes_per_s": "memory_bytes_per_s", "ratio": f"{group}_bytes_ratio"}),  # fmt: skip
+        ]
+    return {rate.name: rate for rate in rates}
+
+
+def _of_group(group: str, rate: str, formula: Formula, reads: dict[str, str]) -> Quantity:
+    def of_group(**columns: Expr) -> Expr:
+        peaks = {"peaks": Peaks(*(columns.pop(each) for each in Peaks._fields))} if "compute" in columns else {}
+        return formula(**columns, **peaks)
+
+    of_group.__doc__ = (formula.__doc__ or "").format(group=group)
+    return Quantity(f"{group}_{rate}", of_group, reads)
+
+
+@quantity
+def dense_bytes_per_element(dense_weight_bits: Expr) -> Expr:
+    """Bytes of one weight of a plain matrix, scales included.
+
+    Definition.
+    """
+    return dense_weight_bits / 8.0
+
+
+@quantity
+def table_bytes_per_element(table_weight_bits: Expr) -> Expr:
+    """Bytes of one weight of the token tables.
+
+    Definition.
+    """
+    return table_weight_bits / 8.0
+
+
+# ----- projections of attention
+
+
+@kernel(times="gqa_layers")
+def gqa_projection_s(
+    step_tokens: Expr, hidden: Expr, heads: Expr, kv_heads: Expr, head_dim: Expr, value_head_dim: Expr, tp: Expr, gemm: DenseGemm
+) -> Expr:
+    """Query, key, value and output projections of one layer with KV heads.
+
+    Source: arXiv:1909.08053, section 3: columns of QKV and rows of the output are split over ranks.
+    """
+    kv_width = pl.max_horizontal(kv_heads / tp, 1.0) * (head_dim + value_head_dim)
+    into = gemm.seconds(step_tokens, heads * head_dim / tp + kv_width, hidden)
+    return into + gemm.seconds(step_tokens, hidden, heads * value_head_dim / tp)
+
+
+@kernel(times="mla_layers")
+def mla_projection_s(
+    step_tokens: Expr,
+    hidden: Expr,
+    heads: Expr,
+    query_latent_dim: Expr,
+    kv_latent_dim: Expr,
+    rope_head_dim: Expr,
+    nope_head_dim: Expr,
+    value_head_dim: Expr,
+    tp: Expr,
+    gemm: DenseGemm,
+) -> Expr:
+    """Projections of one layer with latent attention: down, up, the absorbed key and value maps, output.
+
+    Source: arXiv:2405.04434, section 2.1 and appendix C.
+    """
+    query_width = heads * (nope_head_dim + rope_head_dim) / tp
+    down = gemm.seconds(step_tokens, query_latent_dim.fill_null(0) + kv_latent_dim + rope_head_dim, hidden)
+    up = gemm.seconds(step_tokens, query_width, query_latent_dim.fill_null(hidden))
+    absorbed = gemm.seconds(step_tokens, heads * (nope_head_dim + value_head_dim) / tp, kv_latent_dim)
+    return down + up + absorbed + gemm.seconds(step_tokens, hidden, heads * value_head_dim / tp)
+
+
+@kernel(times="linear_layers")
+def linear_projection_s(
+    step_tokens: Expr, hidden: Expr, linear_in_width: Expr, linear_out_width: Expr, tp: Expr, gemm: DenseGemm
+) -> Expr:
+    """Projections of one layer with a recurrent state, and its scan.
+
+    The scan and convolution kernels are taken as 20 microseconds a layer.
+
+    Source: step-time study, linear attention of Qwen3.5.
+    """
+    into = gemm.seconds(step_tokens, linear_in_width / tp, hidden)
+    return into + gemm.seconds(step_tokens, hidden, linear_out_width / tp) + 20e-6
+
+
+# ----- feed-forward
+
+
+@kernel(times="dense_layers")
+def dense_ffn_s(step_tokens: Expr, hidden: Expr, ffn_width: Expr, ffn_inputs: Expr, tp: Expr, gemm: DenseGemm) -> Expr:
+    """Feed-forward block of one plain layer: gate and up in one product, then down.
+
+    Source: arXiv:2002.05202; split over ranks as in arXiv:1909.08053.
+    """
+    up = gemm.seconds(step_tokens, ffn_inputs * ffn_width / tp, hidden)
+    return up + gemm.seconds(step_tokens, hidden, ffn_width / tp)
+
+
+@kernel(times="shared_expert_layers")
+def shared_expert_s(
+    step_tokens: Expr, hidden: Expr, shared_expert_width: Expr, ffn_inputs: Expr, tp: Expr, gemm: DenseGemm
+) -> Expr:
+    """Shared expert of one MoE layer: a plain feed-forward block that every token passes.
+
+    Source: arXiv:2401.06066, section 3.2.
+    """
+    return dense_ffn_s(step_tokens, hidden, shared_expert_width, ffn_inputs, tp, gemm)
+
+
+@quantity
+def distinct_experts(experts: Expr, experts_per_token: Expr, step_tokens: Expr) -> Expr:
+    """Experts of a layer that at least one token of the step asks for, if all are equally likely.
+
+    E (1 - (1 - k/E)^T). Skewed routing touches fewer: this is the upper end.
+
+    Source: expected number of distinct draws (coupon collector), as in step-time study, Experts.
+
+    >>> from pipeline.core.quantity import at
+    >>> at(distinct_experts, experts=8, experts_per_token=2, step_tokens=1)
+    2.0
+    """
+    missed = (1.0 - experts_per_token / experts).log() * step_tokens
+    return experts * (1.0 - missed.exp())
+
+
+@kernel(times="moe_layers")
+def experts_s(
+    step_tokens: Expr,
+    distinct_experts: Expr,
+    hidden: Expr,
+    expert_width: Expr,
+    experts_per_token: Expr,
+    ffn_inputs: Expr,
+    tp: Expr,
+    expert: ExpertGemm,
+) -> Expr:
+    """Routed experts of one MoE layer: each distinct one is read, each token is multiplied.
+
+    Source: step-time study, Experts: launch + 2-norm of traffic and arithmetic, the arithmetic at
+    x / (x + ramp) of its rate for x tokens per distinct expert.
+    """
+    matrix = (ffn_inputs + 1) * hidden * expert_width / tp
+    per_expert = step_tokens * experts_per_token / distinct_experts
+    read_s = distinct_experts * matrix * expert.expert_weight_bits / 8.0 / expert.expert_bytes_per_s
+    work = 2.0 * matrix * distinct_experts * (per_expert + expert.expert_ramp)
+    return expert.expert_launch_s + overlapped(work / expert.expert_flop_per_s, read_s)
+
+
+# ----- around the layers
+
+
+@kernel(times="layer_count")
+def all_reduce_s(step_tokens: Expr, hidden: Expr, tp: Expr, collective_launch_s: Expr, peer_bytes_per_s: Expr) -> Expr:
+    """Two all-reduces of one layer: launch, and 2 (tp - 1) / tp of the activations over the link.
+
+    Source: ring all-reduce (Patarasuk and Yuan 2009); constants in catalogs/efficiencies.
+    """
+    moved = 4.0 * (tp - 1) / tp * hidden * step_tokens / peer_bytes_per_s
+    return 2.0 * collective_launch_s + 2.0 * moved.fill_null(0.0)
+
+
+@kernel(times="layer_count")
+def elementwise_s(step_tokens: Expr, hidden: Expr, memory_bytes_per_s: Expr) -> Expr:
+    """Norms, rotary positions, residuals and activations of one layer: about 30 bytes a hidden unit.
+
+    Source: step-time study, norm traffic 30 B m h / (0.8 W).
+    """
+    return 37.5 * hidden * step_tokens / memory_bytes_per_s
+
+
+@kernel(times="head_count")
+def head_s(step_sequences: Expr, vocab: Expr, hidden: Expr, tp: Expr, gemm: HalfGemm) -> Expr:
+    """The output table, for the last token of each sequence.
+
+    Source: definition of a language-model head; 16-bit in published quantised checkpoints.
+    """
+    return gemm.seconds(step_sequences, vocab / tp, hidden)
+
+
+@quantity
+def head_count(vocab: Expr) -> Expr:
+    """Output tables that a step passes: one.
+
+    Definition.
+    """
+    return vocab.clip(1, 1)
+
+
+def step_of(used: Callable[[str], bool]) -> Quantity:
+    """The quantity `kernels_s`: all kernels of a step that a model's layers run."""
+    parts = {name: times for name, times in KERNELS.items() if times == "head_count" or used(times)}
+    return summed("kernels_s", parts, "Device time of one step: every kernel, as often as the model has layers for it.")

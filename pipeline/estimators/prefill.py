@@ -1,0 +1,103 @@
+"""Prefill: reading a prompt, alone on an idle replica or joining a batch that decodes."""
+
+import polars as pl
+from polars import Expr
+
+from pipeline.core.quantity import Book, Quantity, again, quantity, summed
+
+CHUNK_TOKENS = 8192
+"""Prompt tokens that engines put into one step where requests queue up. Source: step-time study."""
+
+
+@quantity
+def joining_prompts(prompt_tokens: Expr, microbatch: Expr) -> Expr:
+    """Prompts that join one decode step together, where many wait.
+
+    Source: step-time study, j = clip(8192 / s, 1, b).
+
+    >>> from pipeline.core.quantity import at
+    >>> at(joining_prompts, prompt_tokens=2048, microbatch=64.0), at(joining_prompts, prompt_tokens=2048, microbatch=2.0)
+    (4.0, 2.0)
+    """
+    return pl.min_horizontal((CHUNK_TOKENS / prompt_tokens).clip(1.0), microbatch)
+
+
+def score_s(
+    heads: Expr,
+    tp: Expr,
+    head_dim: Expr,
+    value_head_dim: Expr,
+    prompt_tokens: Expr,
+    scored_keys: Expr,
+    half_peak_flop_per_s: Expr,
+    attention_flop_ratio: Expr,
+    attention_ramp_tokens: Expr,
+) -> Expr:
+    """Prefill attention of one {kind} layer for one prompt: scores and values of every pair seen.
+
+    2 (H / tp) (d_qk + d_v) s x keys, at a share e s / (s + ramp) of the 16-bit peak.
+
+    Source: step-time study, prefill attention.
+    """
+    work = 2.0 * (heads / tp) * (head_dim + value_head_dim) * scored_keys * (prompt_tokens + attention_ramp_tokens)
+    return work / (attention_flop_ratio * half_peak_flop_per_s)
+
+
+def _score_of(kind: str) -> Quantity:
+    same = (
+        "heads", "tp", "head_dim", "value_head_dim", "prompt_tokens",
+        "half_peak_flop_per_s", "attention_flop_ratio", "attention_ramp_tokens",
+    )  # fmt: skip
+
+    def formula(**columns: Expr) -> Expr:
+        return score_s(**columns)
+
+    formula.__doc__ = (score_s.__doc__ or "").format(kind=kind)
+    return Quantity(f"{kind}_score_s", formula, {"scored_keys": f"{kind}_scored_keys"} | {each: each for each in same})
+
+
+@quantity
+def prompt_s(prompt_kernels_s: Expr, prompt_score_s: Expr) -> Expr:
+    """What the devices do to read one prompt on an idle replica.
+
+    Definition.
+    """
+    return prompt_kernels_s + prompt_score_s
+
+
+@quantity
+def joining_prompt_s(
+    mixed_kernels_s: Expr, decode_kernels_s: Expr, joining_prompts: Expr, prompt_score_s: Expr, pp: Expr
+) -> Expr:
+    """Device time that one more prompt adds to a decoding batch: its marginal cost.
+
+    Pipeline stages work on different prompts at once.
+
+    Source: step-time study, t_p = (step(b decode + j prompts) - step(b)) / j.
+    """
+    return ((mixed_kernels_s - decode_kernels_s) / joining_prompts + prompt_score_s) / pp
+
+
+def with_prefill(book: Book, kinds: list[str]) -> Book:
+    """The book with a prompt's step in it, alone and joining a batch."""
+    score = {f"{kind}_score_s": f"{kind}_layers" for kind in kinds}
+    made = [*map(_score_of, kinds), summed("prompt_score_s", score, "Prefill attention of all layers for one prompt.")]
+    book = {**book, **{q.name: q for q in made}}
+    book = again(book, "prompt", "kernels_s", step_tokens=lambda prompt_tokens: prompt_tokens, step_sequences=one_sequence)
+    return again(book, "mixed", "kernels_s", step_tokens=mixed_tokens, step_sequences=lambda microbatch: microbatch)
+
+
+def one_sequence(prompt_tokens: Expr) -> Expr:
+    """A single prompt passes the output table once.
+
+    Definition.
+    """
+    return prompt_tokens.clip(1, 1)
+
+
+def mixed_tokens(microbatch: Expr, joining_prompts: Expr, prompt_tokens: Expr) -> Expr:
+    """Tokens of a step in which prompts join a decoding batch.
+
+    Definition.
+    """
+    return microbatch + joining_prompts * prompt_tokens

@@ -1,0 +1,153 @@
+"""What a client sees of a replica that keeps `batch` sequences running.
+
+Workloads of kind `static` start one batch of equal prompts together and run it to its end, as the
+case study does. In a `closed_loop` each of `batch` clients sends its next request when the last is
+answered, so that prompts join a decoding batch all the time.
+"""
+
+import polars as pl
+from polars import Expr
+
+from pipeline.core.quantity import quantity
+
+
+@quantity
+def step_overhead_s(
+    layer_count: Expr,
+    moe_layers: Expr,
+    mla_layers: Expr,
+    batch: Expr,
+    engine_layer_s: Expr,
+    engine_moe_layer_s: Expr,
+    engine_step_s: Expr,
+    engine_sequence_s: Expr,
+) -> Expr:
+    """The engine's own time in one step: gaps and small kernels per layer, scheduling, sampling.
+
+    Latent attention costs 10 microseconds a layer more.
+
+    Source: step-time study, L olay + L_moe omoe + 0.5 ms + 5 us b + 10 us L_mla.
+    """
+    layers_s = layer_count * engine_layer_s + moe_layers * engine_moe_layer_s + 1e-5 * mla_layers
+    return layers_s + engine_step_s + batch * engine_sequence_s
+
+
+@quantity
+def decode_step_s(
+    decode_s: Expr, step_overhead_s: Expr, engine_bytes_ratio: Expr, layer_count: Expr, engine_layer_floor_s: Expr
+) -> Expr:
+    """One decode step as the engine runs it; never faster than its host can launch kernels.
+
+    Source: step-time study, step d(b); transformers is bound by a CPU floor per layer.
+    """
+    return (decode_s / engine_bytes_ratio + step_overhead_s).clip(layer_count * engine_layer_floor_s)
+
+
+@quantity
+def prompt_step_s(
+    prompt_s: Expr, step_overhead_s: Expr, engine_flop_ratio: Expr, layer_count: Expr, engine_layer_floor_s: Expr
+) -> Expr:
+    """Prefill of one prompt on an idle replica, as the engine runs it.
+
+    Source: step-time study, t_1.
+    """
+    return (prompt_s / engine_flop_ratio + step_overhead_s).clip(layer_count * engine_layer_floor_s)
+
+
+@quantity
+def joining_s(joining_prompt_s: Expr, engine_flop_ratio: Expr, batch: Expr) -> Expr:
+    """Prefill of all the other clients' prompts, as the engine runs it.
+
+    Definition.
+    """
+    return joining_prompt_s / engine_flop_ratio * (batch - 1)
+
+
+@quantity
+def ttft_s(
+    prompt_step_s: Expr,
+    decode_step_s: Expr,
+    joining_s: Expr,
+    is_static: Expr,
+    engine_first_token_steps: Expr,
+    engine_burst_ratio: Expr,
+) -> Expr:
+    """Time to first token at this batch: own prefill, steps until it is visible, other prompts in the way.
+
+    Static: all prompts are read before the first token. Closed loop: an engine lets some decode
+    steps pass before it shows a token, and some of the other clients' prompts come first. Waiting
+    for a free place is not in it.
+
+    Source: step-time study, TTFT = t_1 + S d(b) + g c t_p.
+    """
+    steps = engine_first_token_steps * ~is_static
+    ahead = engine_burst_ratio * ~is_static + 1.0 * is_static
+    return prompt_step_s + steps * decode_step_s + ahead * joining_s
+
+
+@quantity
+def tpot_s(decode_step_s: Expr, joining_s: Expr, is_static: Expr, engine_prefill_share_ratio: Expr, output_tokens: Expr) -> Expr:
+    """Mean time between output tokens after the first: a decode step and its share of joining prompts.
+
+    Source: step-time study, TPOT = d(b) + phi b t_p / o.
+    """
+    return decode_step_s + engine_prefill_share_ratio * ~is_static * joining_s / output_tokens
+
+
+@quantity
+def e2e_s(ttft_s: Expr, tpot_s: Expr, output_tokens: Expr) -> Expr:
+    """Time from a request's start to its last token.
+
+    Definition.
+
+    >>> from pipeline.core.quantity import at
+    >>> at(e2e_s, ttft_s=0.5, tpot_s=0.25, output_tokens=5)
+    1.5
+    """
+    return ttft_s + (output_tokens - 1) * tpot_s
+
+
+@quantity
+def requests_per_s(batch: Expr, e2e_s: Expr) -> Expr:
+    """Requests that one replica finishes in a second.
+
+    Source: Little's law.
+    """
+    return batch / e2e_s
+
+
+@quantity
+def output_tokens_per_s(requests_per_s: Expr, output_tokens: Expr) -> Expr:
+    """Output tokens that one replica writes in a second, prefill included in the time.
+
+    Definition.
+    """
+    return requests_per_s * output_tokens
+
+
+@quantity
+def slo_load_ratio(ttft_s: Expr, tpot_s: Expr, ttft_slo_s: Expr, tpot_slo_s: Expr) -> Expr:
+    """Share of the workload's objectives that is used up, the worse of the two; above 1 one is broken.
+
+    Definition.
+    """
+    return pl.max_horizontal(ttft_s / ttft_slo_s, tpot_s / tpot_slo_s)
+
+
+@quantity
+def limited_by_code(
+    fits: Expr,
+    decode_traffic_s: Expr,
+    decode_arithmetic_s: Expr,
+    decode_communication_s: Expr,
+    step_overhead_s: Expr,
+) -> Expr:
+    """What the decode step is bound by, as an index into LIMITS: memory first, then the longest part.
+
+    Definition.
+    """
+    device = 1 + (decode_arithmetic_s > decode_traffic_s).cast(pl.UInt8)
+    around = 3 + (step_overhead_s > decode_communication_s).cast(pl.UInt8)
+    longest = pl.max_horizontal(decode_traffic_s, decode_arithmetic_s)
+    is_around = pl.max_horizontal(decode_communication_s, step_overhead_s) > longest
+    return (pl.when(is_around).then(around).otherwise(device) * fits.cast(pl.UInt8)).cast(pl.UInt8)

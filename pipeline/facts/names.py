@@ -1,0 +1,60 @@
+"""Names and aliases: what a person types becomes an id."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.core.errors import UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import polars as pl
+
+ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+"""An id is a file name that cannot leave its folder, and reads the same everywhere."""
+
+LISTING = {"format": "formats", "quantity": "explain --help"}
+
+
+def is_id(text: str) -> bool:
+    """Whether a text can be an id.
+
+    >>> is_id("llama-3.1-8b"), is_id("../etc"), is_id("<b>")
+    (True, False, False)
+    """
+    return ID.fullmatch(text) is not None
+
+
+@dataclass(frozen=True)
+class Names:
+    """The names of one catalog, case-insensitively, each with its id."""
+
+    kind: str
+    ids: Mapping[str, str]
+
+    def resolve(self, name: str) -> str:
+        """The id that a name, alias or Hugging Face id means.
+
+        Raises:
+            UnknownNameError: no entry has that name; says the three nearest.
+        """
+        found = self.ids.get(name.casefold())
+        if found is None:
+            hint = f"`capgrid {LISTING.get(self.kind, self.kind + 's')}` lists them."
+            raise UnknownNameError(self.kind, name, self.ids, hint=hint)
+        return found
+
+
+def names_of(kind: str, frame: pl.DataFrame) -> Names:
+    """Every name in a catalog frame."""
+    return Names(kind, {name.casefold(): row[kind] for row in frame.iter_rows(named=True) for name in all_names(kind, row)})
+
+
+def all_names(kind: str, row: Mapping[str, object]) -> list[str]:
+    """The id of an entry, its Hugging Face id and its aliases, each once."""
+    aliases = row.get("aliases")
+    names: Iterable[object] = [row.get(kind), row.get("hf_id"), *(aliases if isinstance(aliases, list) else [])]
+    return list(dict.fromkeys(str(name) for name in names if name))

@@ -1,0 +1,152 @@
+"""Catalogs become axes: one frame for each thing that a plan varies, in the order they are crossed.
+
+What most quantities do not depend on comes last: the engine, and before it the batch.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from pipeline.estimators.attention import PROJECTIONS
+from pipeline.estimators.kernels import GROUPS
+from pipeline.facts.prices import cheapest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import date
+
+    from pipeline.facts.catalog import Catalogs
+    from pipeline.grid.selection import Grid
+
+Axes = dict[str, pl.DataFrame]
+
+KEYS = ["model", "weights", "kv", "engine", "accelerator", "device_count", "tp", "pp", "ep", "workload", "prompt_tokens", "output_tokens"]
+"""What tells two rows of `capacity` apart; `estimates` has `batch` besides."""
+
+FOR_PEOPLE = ["name", "hf_id", "aliases", "family", "release_date", "verdict", "vendor", "device_class", "badge_memory_bytes",
+              "version", "memory_setting"]  # fmt: skip
+
+
+def axes_of(catalogs: Catalogs, grid: Grid, as_of: date) -> Axes:
+    """The axes of a grid, in the order in which they are crossed."""
+    frames = catalogs.frames
+    engines = chosen(frames["engine"], "engine", grid.engines)
+    prices = cheapest(frames["price"], as_of, grid.market, grid.clouds)
+    accelerators = with_architecture(chosen(frames["accelerator"], "accelerator", grid.accelerators), frames["architecture"])
+    accelerators = accelerators.join(prices, on="accelerator", how="left", maintain_order="left")
+    axes = {
+        "model": model_axis(chosen(frames["model"], "model", grid.models)),
+        "weights": weights_axis(chosen(frames["format"], "format", grid.weights), frames["kernel"], engines),
+        "kv": kv_axis(chosen(frames["format"], "format", grid.kv), engines),
+        "parallel": pl.DataFrame(list(grid.parallel), schema={"tp": pl.Int64, "pp": pl.Int64, "ep": pl.Int64}),
+        "accelerator": accelerator_axis(accelerators, engines),
+        "workload": workload_axis(chosen(frames["workload"], "workload", grid.workloads)),
+        "batch": pl.DataFrame({"batch": grid.batches}, schema={"batch": pl.Int64}),
+        "engine": engine_axis(engines, frames["accelerator"], frames["band"]),
+    }
+    return {name: with_enum(axis, name) for name, axis in axes.items()}
+
+
+def chosen(frame: pl.DataFrame, key: str, ids: Sequence[str]) -> pl.DataFrame:
+    """The entries of some ids, in their order."""
+    wanted = pl.DataFrame({key: list(dict.fromkeys(ids))}, schema={key: pl.String})
+    return wanted.join(frame, on=key, how="left", maintain_order="left")
+
+
+def with_enum(axis: pl.DataFrame, key: str) -> pl.DataFrame:
+    """The axis with its ids as an Enum of its own: small in memory, and in the order of the axis."""
+    return axis.with_columns(pl.col(key).cast(pl.Enum(axis[key]))) if axis.schema.get(key) == pl.String else axis
+
+
+def without_people(frame: pl.DataFrame) -> pl.DataFrame:
+    """The columns that formulas may read."""
+    return frame.drop(FOR_PEOPLE, strict=False)
+
+
+def model_axis(models: pl.DataFrame) -> pl.DataFrame:
+    """Models, with how many layers run each kind of projection, and small counts spelled out."""
+    projections = {
+        f"{projection}_layers": pl.sum_horizontal(f"{kind}_layers" for kind, its in PROJECTIONS.items() if its == projection)
+        for projection in dict.fromkeys(PROJECTIONS.values())
+    }
+    counts = [each.alias(name) for name, each in projections.items() if name not in models.columns]
+    return without_people(models.drop("architecture")).with_columns(
+        *counts,
+        shared_expert_layers=pl.when(pl.col("shared_expert_width").is_not_null()).then("moe_layers").otherwise(0),
+        ffn_inputs=pl.when("gated_ffn").then(2).otherwise(1).cast(pl.Int64),
+    )
+
+
+def weights_axis(formats: pl.DataFrame, kernels: pl.DataFrame, engines: pl.DataFrame) -> pl.DataFrame:
+    """Number formats of weights, with the constants of the kernels that they run."""
+    for group in GROUPS:
+        constants = kernels.rename({"kernel": f"{group}_kernel"} | {c: f"{group}_{c}" for c in kernels.columns if c != "kernel"})
+        if group == "half":
+            formats = formats.join(constants.filter(pl.col("half_kernel") == "bf16").with_columns(half_compute=pl.lit("half")), how="cross", maintain_order="left_right")
+        else:
+            formats = formats.join(constants, on=f"{group}_kernel", how="left", maintain_order="left")
+    axis = without_people(formats).drop("kv_bits", *(f"{group}_kernel" for group in GROUPS)).rename({"format": "weights"})
+    return axis.with_columns(bit_of("weights", mentioned(engines, "formats")).alias("weights_bit"))
+
+
+def kv_axis(formats: pl.DataFrame, engines: pl.DataFrame) -> pl.DataFrame:
+    """Number formats of the KV cache."""
+    axis = formats.select(kv="format", kv_bytes_per_element=pl.col("kv_bits") / 8.0)
+    return axis.with_columns(bit_of("kv", mentioned(engines, "kv_formats")).alias("kv_bit"))
+
+
+def with_architecture(accelerators: pl.DataFrame, architectures: pl.DataFrame) -> pl.DataFrame:
+    """Devices with what is known of their architecture."""
+    return accelerators.join(architectures.drop("name"), on="architecture", how="left", maintain_order="left")
+
+
+def accelerator_axis(accelerators: pl.DataFrame, engines: pl.DataFrame) -> pl.DataFrame:
+    """Devices, with the bits that engines' lists name them by."""
+    axis = accelerators.with_columns(
+        bit_of("accelerator", mentioned(engines, "measured_accelerators")).alias("accelerator_bit"),
+        bit_of("architecture", mentioned(engines, "architectures")).alias("architecture_bit"),
+        is_ampere=pl.col("architecture") == "ampere",
+    )
+    return without_people(axis.drop("architecture"))
+
+
+def workload_axis(workloads: pl.DataFrame) -> pl.DataFrame:
+    """Workloads, their kind as a truth."""
+    return without_people(workloads.with_columns(is_static=pl.col("kind") == "static").drop("kind"))
+
+
+def engine_axis(engines: pl.DataFrame, accelerators: pl.DataFrame, bands: pl.DataFrame) -> pl.DataFrame:
+    """Engines, with their lists as sets of bits, and the widths of bands."""
+    measured = dict(accelerators.select("accelerator", "architecture").iter_rows())
+    engines = engines.with_columns(measured_architectures=pl.col("measured_accelerators").list.eval(pl.element().replace_strict(measured)))
+    bits = {
+        "engine_weights_bits": bits_of("formats", mentioned(engines, "formats")),
+        "engine_kv_bits": bits_of("kv_formats", mentioned(engines, "kv_formats")),
+        "engine_architecture_bits": bits_of("architectures", mentioned(engines, "architectures")),
+        "engine_measured_bits": bits_of("measured_accelerators", mentioned(engines, "measured_accelerators")),
+        "engine_measured_architecture_bits": bits_of("measured_architectures", mentioned(engines, "architectures")),
+    }
+    lists = ["formats", "kv_formats", "architectures", "measured_accelerators", "measured_architectures"]
+    axis = without_people(engines.with_columns(**bits).drop(lists))
+    return axis.join(bands.drop("band").head(1), how="cross", maintain_order="left_right")
+
+
+# ----- sets as bits: membership costs one AND a row, where a list would cost a search
+
+
+def mentioned(engines: pl.DataFrame, field: str) -> dict[str, int]:
+    """The names in one list of all engines, each with a bit of its own."""
+    names = engines[field].explode(empty_as_null=False).drop_nulls().unique().sort()
+    return {name: 1 << place for place, name in enumerate(names)}
+
+
+def bit_of(column: str, bits: Mapping[str, int]) -> pl.Expr:
+    """The bit of a name; 0 where no engine mentions it."""
+    return pl.col(column).cast(pl.String).replace_strict(bits, default=0, return_dtype=pl.Int64)
+
+
+def bits_of(column: str, bits: Mapping[str, int]) -> pl.Expr:
+    """The bits of a list of names."""
+    return pl.col(column).list.eval(pl.element().replace_strict(bits, default=0, return_dtype=pl.Int64)).list.sum().fill_null(0)

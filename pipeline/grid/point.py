@@ -1,0 +1,99 @@
+"""One plan at one batch: every quantity, through the same expressions as a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from pipeline.core.errors import PipelineError, UnknownNameError
+from pipeline.core.quantity import evaluate, in_order
+from pipeline.estimators.feasible import RULES
+from pipeline.grid.axes import axes_of
+from pipeline.grid.plan import by_grain
+from pipeline.grid.schema import ANSWERS, SHARED
+from pipeline.grid.selection import Grid
+from pipeline.grid.tables import SOLVED, book_for, depending_on, with_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
+
+    from pipeline.core.quantity import Book
+    from pipeline.facts.catalog import Catalogs
+    from pipeline.grid.axes import Axes
+
+
+@dataclass(frozen=True)
+class Point:
+    """A plan, a workload and a batch, by any names that the catalogs know."""
+
+    model: str
+    accelerator: str
+    weights: str = "bf16"
+    kv: str = "bf16"
+    engine: str = "vllm"
+    workload: str = "chat"
+    tp: int = 1
+    pp: int = 1
+    ep: int = 1
+    batch: int = 1
+    market: str = "on-demand"
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Columns taken otherwise than the catalogs say: `prompt_tokens`, or any fact for a what-if."""
+
+
+def point_axes(point: Point, catalogs: Catalogs, as_of: date) -> Axes:
+    """The axes of one plan, a row each.
+
+    Raises:
+        UnknownNameError: a name that no catalog knows, or a fact that no axis has.
+    """
+    named = {"models": "model", "accelerators": "accelerator", "engines": "engine", "workloads": "workload"}
+    ids = {many: (catalogs.resolve(one, getattr(point, one)),) for many, one in named.items()}
+    formats = {each: (catalogs.resolve("format", getattr(point, each)),) for each in ("weights", "kv")}
+    parallel = ({"tp": point.tp, "pp": point.pp, "ep": point.ep},)
+    grid = Grid("point", **ids, **formats, parallel=parallel, batches=(point.batch,), market=point.market)
+    axes = axes_of(catalogs, grid, as_of)
+    known = {column for frame in axes.values() for column in frame.columns} - named.keys()
+    for name in point.facts.keys() - known:
+        raise UnknownNameError("fact", name, known, hint="`capgrid explain` shows the facts behind a number.")
+    return {name: with_facts(frame, point.facts) for name, frame in axes.items()}
+
+
+def with_facts(axis: pl.DataFrame, facts: Mapping[str, Any]) -> pl.DataFrame:
+    """The axis with some facts taken otherwise."""
+    return axis.with_columns(pl.lit(value).cast(axis.schema[name]).alias(name) for name, value in facts.items() if name in axis.columns)
+
+
+def formulas_of(axes: Axes) -> Book:
+    """The formulas that one plan's model needs."""
+    return book_for(axes["model"])
+
+
+def point_row(axes: Axes) -> dict[str, Any]:
+    """Every fact and quantity of one plan by name; published columns first.
+
+    Raises:
+        PipelineError: the plan cannot run; says every reason.
+    """
+    formulas = formulas_of(axes)
+    given = [column for frame in axes.values() for column in frame.columns]
+    wanted = [name for name in [*SHARED, *ANSWERS] if name not in SOLVED]
+    order = in_order(formulas, [*RULES, *wanted, "slo_load_ratio"], set(given))
+    row = by_grain(axes, formulas, [*given, *(q.name for q in order)], rules=[]).collect()
+    refused = [formulas[rule].summary for rule in RULES if not row[rule].item()]
+    if refused:
+        keys = ", ".join(f"{name} {row[name].item()}" for name in ("model", "weights", "kv", "accelerator", "engine", "tp", "pp", "ep"))
+        raise PipelineError("\n".join([f"this plan cannot run: {keys}", *(f"- {reason}" for reason in refused)]))
+    late = depending_on("batch", order)
+    solved = with_batches(row.drop("batch", *(q.name for q in late)), late)
+    at_top = evaluate(solved.with_columns(batch=pl.col("batch_top").clip(1)), late)
+    none = row["batch_max"].item() == 0
+    row = row.with_columns(
+        solved["batch_slo"],
+        *(pl.lit(None if none else at_top[name].item(), pl.Float64).alias(f"batch_max_{name}") for name in ("output_tokens_per_s", "usd_per_mtok_output")),
+    )
+    published = [*SHARED, *(name for name in ANSWERS if name in row.columns)]
+    return row.select(*published, pl.exclude(*published, *RULES, "")).row(0, named=True)

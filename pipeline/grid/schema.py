@@ -1,0 +1,154 @@
+"""What every row of the two published tables promises: columns, types, bounds, laws."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import pandera.polars as pa
+import polars as pl
+
+from pipeline.core.errors import PipelineError
+from pipeline.grid.axes import KEYS
+
+NAME, COUNT, BYTES, TRUTH, DAY = pl.Enum, pl.Int64, pl.Int64, pl.Boolean, pl.Date
+REAL = pl.Float32
+"""Seconds, rates and dollars: computed as Float64, stored as Float32, whose error is far inside any band."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One published column: its type, its least value, whether it may be unknown, how finely it is stored."""
+
+    dtype: Any
+    least: float = 0.0
+    nullable: bool = False
+    is_edge: bool = False
+
+    def stored(self, name: str) -> pl.Expr:
+        """The column as it is written."""
+        column = pl.col(name) if self.dtype == NAME else pl.col(name).cast(self.dtype)
+        return coarse(column).alias(name) if self.is_edge and self.dtype == REAL else column
+
+
+def coarse(edge: pl.Expr) -> pl.Expr:
+    """An edge of a band, rounded to 10 bits: 0.05 % of a width of 10 % or more, in half the space.
+
+    Source: T. J. Dekker 1971, splitting by 2^k + 1 (Float32 has 24 bits; k = 14 leaves 10).
+    """
+    high = edge * pl.lit(2.0**14 + 1, pl.Float32)
+    return high - (high - edge)
+
+
+name, count, size, truth = Column(NAME), Column(COUNT, 1), Column(BYTES), Column(TRUTH)
+whole, real, priced, edge = Column(COUNT, 0), Column(REAL), Column(REAL, nullable=True), Column(REAL, is_edge=True)
+
+SHARED: dict[str, Column] = {
+    "model": name, "weights": name, "kv": name, "engine": name, "accelerator": name,
+    "device_count": count, "tp": count, "pp": count, "ep": count,
+    "workload": name, "prompt_tokens": count, "output_tokens": count,
+    "batch": count,
+    "parameter_count": count, "active_parameter_count": count,
+    "weight_bytes": size, "kv_bytes_per_token": real, "kv_bytes_per_sequence": size, "sequence_bytes": size,
+    "activation_bytes": size, "overhead_bytes": size, "device_memory_bytes": size, "kv_pool_bytes": Column(BYTES, -1e15),
+    "vram_bytes": size, "vram_bytes_lo": edge, "vram_bytes_hi": edge, "fits": truth, "limited_by": name,
+    "ttft_s": real, "ttft_s_lo": edge, "ttft_s_hi": edge,
+    "tpot_s": real, "tpot_s_lo": edge, "tpot_s_hi": edge, "e2e_s": real,
+    "output_tokens_per_s": real, "output_tokens_per_s_lo": edge, "output_tokens_per_s_hi": edge, "requests_per_s": real,
+    "usd_per_hour": priced, "usd_per_mtok_output": priced, "usd_per_mtok_input": priced,
+    "power_w": priced, "energy_j_per_token": priced,
+    "simple_vram_bytes": size, "simple_ttft_s": real, "simple_tpot_s": real, "simple_batch_max": whole,
+    "confidence": name,
+}  # fmt: skip
+
+ANSWERS: dict[str, Column] = {
+    "batch_max": whole, "batch_max_lo": whole, "context_max_tokens": whole, "context_tokens_max": count,
+    "batch_slo": whole, "sequences_max": count, "ttft_slo_s": real, "tpot_slo_s": real,
+    "batch_max_output_tokens_per_s": priced, "batch_max_usd_per_mtok_output": priced,
+    "price_cloud": Column(pl.String, nullable=True), "price_date": Column(DAY, nullable=True),
+}  # fmt: skip
+
+TABLES: dict[str, dict[str, Column]] = {"estimates": SHARED, "capacity": SHARED | ANSWERS}
+
+DESCRIBED = {
+    # what no formula makes
+    "model": "Model: an id of catalogs/models.",
+    "weights": "Number format of the weights: an id of catalogs/formats.toml.",
+    "kv": "Number format of the KV cache: an id of catalogs/formats.toml.",
+    "engine": "Serving engine: an id of catalogs/engines.",
+    "accelerator": "Device: an id of catalogs/accelerators.",
+    "tp": "Tensor-parallel ranks.",
+    "pp": "Pipeline stages.",
+    "ep": "Expert-parallel ranks, among the tensor-parallel ones.",
+    "workload": "Kind of traffic: an id of catalogs/workloads.",
+    "batch": "Sequences running at once on one replica; in `capacity` the operating batch: batch_slo, or the largest that runs where no batch meets the objectives, or 1 where nothing fits.",
+    "batch_slo": "Largest batch that meets the workload's objectives, fits, and stays within the engine's limit; 0 where none does.",
+    "batch_max_output_tokens_per_s": "Output tokens per second at the largest batch that fits and that the engine runs.",
+    "batch_max_usd_per_mtok_output": "Price of a million output tokens at the largest batch that fits and that the engine runs.",
+    "price_cloud": "Cloud whose price is used: the cheapest per device in the grid's market.",
+    "price_date": "Day from which that price holds.",
+}
+
+LAWS: dict[str, pl.Expr] = {
+    "vram_is_the_sum_of_its_parts": pl.col("vram_bytes")
+    == pl.sum_horizontal("weight_bytes", "activation_bytes", "overhead_bytes") + pl.col("batch") * pl.col("sequence_bytes"),
+    "fits_is_room_in_the_pool": pl.col("fits") == (pl.col("batch") * pl.col("sequence_bytes") <= pl.col("kv_pool_bytes")),
+    "what_does_not_fit_is_limited_by_memory": pl.col("fits") == (pl.col("limited_by") != "memory"),
+    "the_first_token_comes_before_the_last": pl.col("ttft_s") <= pl.col("e2e_s"),
+    "replica_is_tp_times_pp_devices": pl.col("device_count") == pl.col("tp") * pl.col("pp"),
+    **{
+        f"{x}_lies_in_its_band": (pl.col(f"{x}_lo") <= pl.col(x) * 1.001) & (pl.col(x) <= pl.col(f"{x}_hi") * 1.001)
+        for x in ("vram_bytes", "ttft_s", "tpot_s", "output_tokens_per_s")
+    },
+}
+ANSWER_LAWS: dict[str, pl.Expr] = {
+    "the_safe_batch_is_at_most_the_largest": pl.col("batch_max_lo") <= pl.col("batch_max"),
+    "the_slo_batch_is_at_most_the_largest": pl.col("batch_slo") <= pl.col("batch_max"),
+    "batch_max_is_what_the_pool_holds": pl.col("batch_max")
+    == (pl.col("kv_pool_bytes") // pl.col("sequence_bytes")).clip(0),
+}
+
+
+def stored(frame: pl.LazyFrame, table: str) -> pl.LazyFrame:
+    """The columns of a table as they are written, in order."""
+    return frame.select(column.stored(name) for name, column in TABLES[table].items())
+
+
+@cache
+def schema(table: str) -> pa.DataFrameSchema:
+    """The Pandera schema of a table: strict, ordered, with its laws."""
+    laws = LAWS | (ANSWER_LAWS if table == "capacity" else {})
+    columns = {name: _pandera(column) for name, column in TABLES[table].items()}
+    checks = [pa.Check(_law(law), name=name) for name, law in laws.items()]
+    return pa.DataFrameSchema(columns, checks=checks, strict=True, ordered=True)
+
+
+def _pandera(column: Column) -> pa.Column:
+    bounded = column.dtype in {COUNT, BYTES, REAL}
+    checks = [pa.Check.in_range(column.least, 1e30)] if bounded else []
+    return pa.Column(None if column.dtype == NAME else column.dtype, checks=checks, nullable=column.nullable)
+
+
+def _law(law: pl.Expr) -> Any:
+    return lambda data: data.lazyframe.select(law)
+
+
+def validated(frame: pl.DataFrame, table: str) -> pl.DataFrame:
+    """The frame, if it keeps every promise of its table.
+
+    Raises:
+        PipelineError: broken promises, each with an example; a formula or a fact is wrong.
+    """
+    try:
+        schema(table).validate(frame, lazy=True)
+    except pa.errors.SchemaErrors as error:
+        broken = error.failure_cases.unique(["column", "check"], keep="first", maintain_order=True)
+        lines = [f"{table}: {case['column'] or ''} {case['check']}: {str(case['failure_case'])[:300]}" for case in broken.iter_rows(named=True)]
+        raise PipelineError("\n".join(lines)) from error
+    return frame
+
+
+def keys(table: str) -> list[str]:
+    """What tells the rows of a table apart."""
+    return [*KEYS, "batch"] if table == "estimates" else list(KEYS)

@@ -1,0 +1,181 @@
+"""A grid file: what to cross, by names, patterns and groups."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from pipeline.core.errors import CatalogError, GridError, UnknownNameError, nearest
+from pipeline.facts.catalog import read_toml
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeline.facts.catalog import Catalogs
+
+SUFFIX = ".toml"
+KIND_OF = {
+    "models": "model",
+    "weights": "format",
+    "kv": "format",
+    "engines": "engine",
+    "accelerators": "accelerator",
+    "workloads": "workload",
+}
+"""The list of a grid, and the catalog that its names come from."""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """What to cross: ids of each catalog, parallel plans, batches, and how to price devices."""
+
+    name: str
+    models: tuple[str, ...]
+    weights: tuple[str, ...]
+    kv: tuple[str, ...]
+    engines: tuple[str, ...]
+    accelerators: tuple[str, ...]
+    workloads: tuple[str, ...]
+    parallel: tuple[dict[str, int], ...]
+    batches: tuple[int, ...]
+    market: str = "on-demand"
+    clouds: tuple[str, ...] = field(default=())
+
+
+def grids_in(folder: Path) -> list[str]:
+    """Names of the grids that come with the catalogs."""
+    return sorted(path.stem for path in (folder / "grids").glob(f"*{SUFFIX}"))
+
+
+def read_grid(name: str, catalogs: Catalogs) -> Grid:
+    """A bundled grid by name, or any grid file by path, its names resolved.
+
+    Raises:
+        UnknownNameError: no such grid.
+        GridError: the file says something that cannot be crossed; everything wrong, a line each.
+    """
+    path = grid_path(name, catalogs.folder)
+    said = read_toml(path, str(path)).get("grid")
+    if not isinstance(said, dict):
+        raise GridError(f"{path}: has no [grid] table")
+    return checked(path, said, catalogs)
+
+
+def grid_path(name: str, folder: Path) -> Path:
+    """Where a grid stands."""
+    bundled = folder / "grids" / f"{name}{SUFFIX}"
+    for path in (Path(name), bundled):
+        if path.suffix == SUFFIX and path.is_file():
+            return path
+    raise UnknownNameError("grid", name, grids_in(folder), hint=f"Bundled: {', '.join(grids_in(folder))}; or give a file.")
+
+
+def checked(path: Path, said: dict[str, Any], catalogs: Catalogs) -> Grid:
+    """The grid, if every list names something and every name is known."""
+    problems: list[str] = []
+    known = {each.name for each in fields(Grid)} - {"name"}
+    problems += [f"{path}: no field named '{each}'. {nearest(each, known)}".rstrip() for each in said.keys() - known]
+    chosen = {each: chosen_ids(path, each, said.get(each), catalogs, problems) for each in KIND_OF}
+    batches = whole_numbers(path, "batches", said.get("batches"), problems)
+    parallel = parallel_plans(path, said.get("parallel"), problems)
+    market = said.get("market", "on-demand")
+    if market not in {"on-demand", "spot"}:
+        problems.append(f"{path}: market = {market!r} is neither on-demand nor spot")
+    clouds = said.get("clouds", [])
+    clouds_known = set(catalogs.frames["price"]["cloud"])
+    problems += [f"{path}: clouds: no cloud named '{each}'. {nearest(str(each), clouds_known)}" for each in clouds if each not in clouds_known]
+    if problems:
+        raise GridError("\n".join(problems))
+    return Grid(path.stem, batches=batches, parallel=parallel, market=market, clouds=tuple(clouds), **chosen)
+
+
+def chosen_ids(path: Path, name: str, said: object, catalogs: Catalogs, problems: list[str]) -> tuple[str, ...]:
+    """The ids that one list of a grid chooses, in catalog order where a pattern chooses several."""
+    if not isinstance(said, list) or not said or not all(isinstance(each, str) for each in said):
+        problems.append(f"{path}: '{name}' is missing, empty, or not a list of names")
+        return ()
+    try:
+        ids = select(catalogs, KIND_OF[name], said)
+    except CatalogError as error:
+        problems += [f"{path}: {name}: {problem}" for problem in error.problems]
+        return ()
+    if not ids:
+        problems.append(f"{path}: '{name}' chooses nothing")
+    return ids
+
+
+def select(catalogs: Catalogs, kind: str, patterns: Sequence[str]) -> tuple[str, ...]:
+    """Ids that a list of names, patterns and groups chooses.
+
+    `llama-7b` is an id or alias, `llama-*` a pattern of ids, `family:llama` (any text field)
+    a group; a leading `!` takes out.
+
+    Raises:
+        CatalogError: names that mean nothing, all of them.
+    """
+    taken: dict[str, None] = {}
+    dropped: set[str] = set()
+    problems = []
+    for pattern in patterns:
+        try:
+            ids = matching(catalogs, kind, pattern.removeprefix("!"))
+        except UnknownNameError as error:
+            problems.append(str(error))
+            continue
+        if pattern.startswith("!"):
+            dropped |= set(ids)
+        else:
+            taken |= dict.fromkeys(ids)
+    if problems:
+        raise CatalogError(problems)
+    return tuple(each for each in taken if each not in dropped)
+
+
+def matching(catalogs: Catalogs, kind: str, pattern: str) -> list[str]:
+    """Ids that one name, pattern or group means.
+
+    Raises:
+        UnknownNameError: it means none.
+    """
+    frame = catalogs.frames[kind]
+    group, colon, value = pattern.partition(":")
+    if colon and frame.schema.get(group) == pl.String:
+        ids = frame.filter(pl.col(group) == value)[kind].to_list()
+        if not ids:
+            raise UnknownNameError(f"{kind} of {group}", value, frame[group].drop_nulls().unique())
+        return ids
+    if "*" in pattern or "?" in pattern:
+        ids = [each for each in frame[kind] if fnmatchcase(each, pattern)]
+        if not ids:
+            raise UnknownNameError(kind, pattern, frame[kind])
+        return ids
+    return [catalogs.resolve(kind, pattern)]
+
+
+MOST_BATCH = 10**7
+
+
+def whole_numbers(path: Path, name: str, said: object, problems: list[str]) -> tuple[int, ...]:
+    """A list of batches: whole numbers from 1, each once, in order."""
+    if not isinstance(said, list) or not said or not all(type(n) is int and 1 <= n <= MOST_BATCH for n in said):
+        problems.append(f"{path}: '{name}' is missing, or not a list of whole numbers from 1 to {MOST_BATCH}")
+        return ()
+    return tuple(sorted(set(said)))
+
+
+def parallel_plans(path: Path, said: object, problems: list[str]) -> tuple[dict[str, int], ...]:
+    """A list of tables such as { tp = 4, pp = 2 }; what is left out is 1."""
+    plans = []
+    for plan in said if isinstance(said, list) else []:
+        unknown = plan.keys() - {"tp", "pp", "ep"} if isinstance(plan, dict) else {str(plan)}
+        if unknown or not all(type(n) is int and 1 <= n <= 4096 for n in plan.values()):  # noqa: PLR2004
+            problems.append(f"{path}: parallel: {plan} is not a table of tp, pp, ep from 1 to 4096")
+        else:
+            plans.append({"tp": plan.get("tp", 1), "pp": plan.get("pp", 1), "ep": plan.get("ep", 1)})
+    if not plans:
+        problems.append(f"{path}: 'parallel' is missing or empty")
+    return tuple(plans)

@@ -1,0 +1,29 @@
+-- How much memory is left for the KV cache, and how many tokens does it hold?
+-- $model: only this model
+-- $accelerator: only this accelerator
+-- $engine: only this engine
+-- $weights: only this number format of the weights
+-- $workload: only this workload
+-- $device_count: only plans of this many devices
+-- $limit: rows at most (default: 20)
+-- Pool and cache are per device. The tokens are those of the largest batch of whole sequences, prompt and output together.
+SELECT model, workload, accelerator, device_count, weights, kv, engine,
+       round(kv_pool_bytes / 1e9, 1)                AS kv_pool_gb,
+       round(kv_bytes_per_token / 1e3, 1)           AS kv_kb_per_token,
+       round(sequence_bytes / 1e6, 1)               AS sequence_mb,
+       batch_max,
+       batch_max * (prompt_tokens + output_tokens)  AS pool_tokens
+FROM capacity
+WHERE batch_max > 0
+  AND ($model IS NULL OR model = $model)
+  AND ($accelerator IS NULL OR accelerator = $accelerator)
+  AND ($engine IS NULL OR engine = $engine)
+  AND ($weights IS NULL OR weights = $weights)
+  AND ($workload IS NULL OR workload = $workload)
+  AND ($device_count IS NULL OR device_count = $device_count)
+QUALIFY row_number() OVER (
+    PARTITION BY model, workload, accelerator, device_count, weights, kv, engine
+    ORDER BY batch_max DESC, tp, pp, ep
+) = 1
+ORDER BY model, workload, accelerator, device_count, batch_max DESC, weights, kv, engine
+LIMIT $limit::BIGINT
