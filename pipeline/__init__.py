@@ -70,7 +70,9 @@ def estimate(frame: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
     return made.collect()
 
 
-def point(model: str, accelerator: str, *, as_of: date | None = None, folder: Path | None = None, **plan: Any) -> dict[str, Any]:
+def point(
+    model: str, accelerator: str, *, as_of: date | None = None, folder: Path | None = None, **plan: Any
+) -> dict[str, Any]:
     """Every quantity of one plan by name, as `capgrid point --json` prints it.
 
     Args:

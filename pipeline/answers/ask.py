@@ -75,8 +75,15 @@ def ask(connection: duckdb.DuckDBPyConnection, answer: Answer, settings: Mapping
         UsageError: a setting of the wrong kind.
     """
     for name in settings.keys() - answer.parameters.keys():
-        raise UnknownNameError(f"setting of {answer.name}", name, answer.parameters, hint=f"It has: {', '.join(answer.parameters) or 'none'}.")
-    values = {name: value_of(name, settings.get(name, each.default), each.default) for name, each in answer.parameters.items()}
+        raise UnknownNameError(
+            f"setting of {answer.name}",
+            name,
+            answer.parameters,
+            hint=f"It has: {', '.join(answer.parameters) or 'none'}.",
+        )
+    values = {
+        name: value_of(name, settings.get(name, each.default), each.default) for name, each in answer.parameters.items()
+    }
     return query(connection, answer.sql, values)
 
 

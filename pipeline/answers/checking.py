@@ -30,15 +30,21 @@ def check_catalogs(catalogs: Catalogs) -> list[str]:
         CatalogError: a model whose shapes do not add up to its parameters.
     """
     models = catalogs.frames["model"].with_columns(implied=implied_parameters())
-    off = models.with_columns(error=pl.col("implied") / pl.col("parameter_count") - 1).filter(pl.col("error").abs() > TOLERANCE)
+    off = models.with_columns(error=pl.col("implied") / pl.col("parameter_count") - 1).filter(
+        pl.col("error").abs() > TOLERANCE
+    )
     if off.height:
         raise CatalogError(
-            f"model '{row['model']}': its shapes make {row['implied']:,} parameters, {row['error']:+.1%} of parameter_count"
+            f"model '{row['model']}': its shapes make {row['implied']:,} parameters, {row['error']:+.1%} off"
             for row in off.iter_rows(named=True)
         )
     counts = ", ".join(f"{frame.height} {kind}s" for kind, frame in catalogs.frames.items())
     assumed = catalogs.facts.filter(source_kind="assumption").height
-    return [counts, f"{catalogs.facts.height:,} facts with a source, {assumed:,} of them assumptions", f"shapes of all models within {TOLERANCE:.1%} of their parameters"]
+    return [
+        counts,
+        f"{catalogs.facts.height:,} facts with a source, {assumed:,} of them assumptions",
+        f"shapes of all models within {TOLERANCE:.1%} of their parameters",
+    ]
 
 
 def check_tables(folder: Path) -> list[str]:

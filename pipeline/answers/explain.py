@@ -15,11 +15,17 @@ from pipeline.grid.schema import DESCRIBED
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from pipeline.core.quantity import Book
     from pipeline.facts.catalog import Catalogs
     from pipeline.grid.axes import Axes
 
-OWNER = {"weights": "format", "kv": "format", "workload": "workload", "model": "model", "accelerator": "accelerator", "engine": "engine"}
+OWNER = {
+    "weights": "format",
+    "kv": "format",
+    "workload": "workload",
+    "model": "model",
+    "accelerator": "accelerator",
+    "engine": "engine",
+}
 """Axis, and the catalog that its columns come from."""
 
 
@@ -37,8 +43,18 @@ class Node:
 
     def as_dict(self) -> dict[str, Any]:
         """The tree as plain values, for JSON."""
-        own = {"name": self.name, "value": self.value, "unit": self.unit, "summary": self.summary, "source": self.source}
-        return own | ({"repeated": True} if self.repeated else {}) | ({"inputs": [each.as_dict() for each in self.inputs]} if self.inputs else {})
+        own = {
+            "name": self.name,
+            "value": self.value,
+            "unit": self.unit,
+            "summary": self.summary,
+            "source": self.source,
+        }
+        return (
+            own
+            | ({"repeated": True} if self.repeated else {})
+            | ({"inputs": [each.as_dict() for each in self.inputs]} if self.inputs else {})
+        )
 
 
 def explained(name: str, axes: Axes, catalogs: Catalogs, asked: Mapping[str, Any]) -> Node:
@@ -69,7 +85,11 @@ def explained(name: str, axes: Axes, catalogs: Catalogs, asked: Mapping[str, Any
         seen.add(column)
         return Node(column, value, unit, q.summary, q.source, tuple(map(node, q.inputs)))
 
-    return node(name) if name in formulas else Node(name, values[name], unit_of(name), DESCRIBED.get(name, ""), fact_source(name, axes, catalogs, asked))
+    return (
+        node(name)
+        if name in formulas
+        else Node(name, values[name], unit_of(name), DESCRIBED.get(name, ""), fact_source(name, axes, catalogs, asked))
+    )
 
 
 def fact_source(column: str, axes: Axes, catalogs: Catalogs, asked: Mapping[str, Any]) -> str:
@@ -95,7 +115,9 @@ def places(axis: str, entry: str, column: str, catalogs: Catalogs) -> list[tuple
     if kind == "accelerator":
         found += [("architecture", row["architecture"], column), ("price", entry, "usd_per_hour")]
     if kind == "format":
-        found += [("kernel", row[f"{group}_kernel"] or "", column.removeprefix(f"{group}_")) for group in ("dense", "expert")]
+        found += [
+            ("kernel", row[f"{group}_kernel"] or "", column.removeprefix(f"{group}_")) for group in ("dense", "expert")
+        ]
         found += [("kernel", "bf16", column.removeprefix("half_")), ("format", entry, "kv_bits")]
     if kind == "engine":
         found.append(("band", "default", column))
@@ -105,12 +127,12 @@ def places(axis: str, entry: str, column: str, catalogs: Catalogs) -> list[tuple
 LEFT_OUT = {
     # columns that an axis derives, and the fields that they are derived from
     "value_head_dim": ("head_dim",), "sliding_kv_heads": ("kv_heads",), "sliding_head_dim": ("head_dim",),
-    "ffn_inputs": ("gated_ffn",), "shared_expert_layers": ("moe_layers",), "is_static": ("kind",), "is_ampere": ("architecture",),
-    "weights_bit": ("name",), "kv_bit": ("kv_bits",), "engine_weights_bits": ("formats",), "engine_kv_bits": ("kv_formats",),
+    "ffn_inputs": ("gated_ffn",), "shared_expert_layers": ("moe_layers",), "is_static": ("kind",),
+    "is_ampere": ("architecture",),
+    "weights_bit": ("name",), "kv_bit": ("kv_bits",),
+    "engine_weights_bits": ("formats",), "engine_kv_bits": ("kv_formats",),
     "engine_architecture_bits": ("architectures",), "architecture_bit": ("architecture",),
     "engine_measured_bits": ("measured_accelerators",), "engine_measured_architecture_bits": ("measured_accelerators",),
     "accelerator_bit": ("name",),
     **{f"{each}_layers": ("layers",) for each in ("full", "sliding", "chunked", "mla", "linear", "gqa")},
 }  # fmt: skip
-
-

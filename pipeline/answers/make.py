@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from pipeline.grid.run import Job
 
 
-def make(job: Job, catalogs: Catalogs, workers: int, version: str, said: Callable[[Receipt], object] = lambda _: None) -> dict[str, Any]:
+def make(
+    job: Job, catalogs: Catalogs, workers: int, version: str, said: Callable[[Receipt], object] = lambda _: None
+) -> dict[str, Any]:
     """Make a run and publish it; what a killed run left behind is taken up.
 
     Args:

@@ -96,7 +96,9 @@ def comment(connection: duckdb.DuckDBPyConnection, what: str, name: str, text: s
 
 def comment_columns(connection: duckdb.DuckDBPyConnection) -> None:
     """COMMENT ON every column of the two published tables, from the functions that make them."""
-    for table, column, unit, text in connection.sql('SELECT table_name, "column", unit, description FROM columns').fetchall():
+    for table, column, unit, text in connection.sql(
+        'SELECT table_name, "column", unit, description FROM columns'
+    ).fetchall():
         stated = f"{text} [{unit}]" if unit else text
         comment(connection, "COLUMN", f"{table}.{named(column)}", stated)
 
@@ -141,10 +143,13 @@ def query(connection: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str,
     """
     try:
         statements = connection.extract_statements(sql)
-        if len(statements) != 1 or statements[0].type not in {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}:
+        if len(statements) != 1 or statements[0].type not in {
+            duckdb.StatementType.SELECT,
+            duckdb.StatementType.EXPLAIN,
+        }:
             message = "one reading statement, please: SELECT, FROM, WITH, DESCRIBE, SHOW or EXPLAIN"
             raise SqlError(message)
-        relation = connection.sql(sql, params=parameters or None)
-        return relation.pl()
+        rows: pl.DataFrame = connection.sql(sql, params=parameters or None).pl()
     except duckdb.Error as error:
         raise SqlError(str(error)) from error
+    return rows

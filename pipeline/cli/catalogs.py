@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 
 LISTED: dict[str, list[str]] = {
     "model": ["model", "family", "parameter_count", "layer_count", "context_tokens_max", "hf_id"],
-    "accelerator": ["accelerator", "vendor", "architecture", "device_memory_bytes", "memory_bytes_per_s", "bf16_flop_per_s", "fp16_flop_per_s", "verdict"],
+    "accelerator": [
+        "accelerator",
+        "vendor",
+        "architecture",
+        "device_memory_bytes",
+        "memory_bytes_per_s",
+        "bf16_flop_per_s",
+        "fp16_flop_per_s",
+        "verdict",
+    ],
     "engine": ["engine", "version", "memory_setting", "pool_device_ratio", "block_tokens", "formats"],
     "workload": ["workload", "kind", "prompt_tokens", "output_tokens", "ttft_slo_s", "tpot_slo_s", "name"],
     "format": ["format", "dense_weight_bits", "expert_weight_bits", "table_weight_bits", "kv_bits", "name"],
@@ -28,9 +37,14 @@ LISTED: dict[str, list[str]] = {
 
 def command(kind: str) -> click.Command:
     """The command that lists one catalog, or shows an entry with the source of each fact."""
-    example = {"model": "llama-3.1-8b", "accelerator": "h100", "engine": "vllm", "workload": "chat", "format": "nvfp4"}[kind]
+    example = {"model": "llama-3.1-8b", "accelerator": "h100", "engine": "vllm", "workload": "chat", "format": "nvfp4"}[
+        kind
+    ]
 
-    @click.command(f"{kind}s", help=f"List the {kind}s, or show one with the source of each fact.\n\n\b\nExample:\n  capgrid {kind}s {example}")
+    @click.command(
+        f"{kind}s",
+        help=f"List the {kind}s, or show one with each fact's source.\n\n\b\nExample:\n  capgrid {kind}s {example}",
+    )
     @click.argument("name", required=False)
     @catalogs_option
     @format_options

@@ -33,7 +33,9 @@ def check(run_id: str | None, out: Path, catalogs_folder: Path | None, *, as_dat
         found["run"] = check_tables(find_run(out, run_id))
     else:
         talk(f"{out}: no run yet; only the catalogs were checked")
-    click.echo(as_json(found) if as_data else "\n".join(f"{part}: {line}" for part, said in found.items() for line in said))
+    click.echo(
+        as_json(found) if as_data else "\n".join(f"{part}: {line}" for part, said in found.items() for line in said)
+    )
 
 
 @click.command()
@@ -54,9 +56,18 @@ def doctor(out: Path, catalogs_folder: Path | None, *, as_data: bool) -> None:
 
 
 DEMO = (
-    ("Does Llama 3.1 8B fit on one H100, and how fast is it?", ["point", "--model", "llama-3.1-8b", "--accelerator", "h100", "--batch", "32"]),
-    ("How many sequences before it runs out of memory?", ["ask", "max_batch", "--model", "llama-3.1-8b", "--workload", "chat", "--set", "limit=8"]),
-    ("Where does that number come from?", ["explain", "batch_max", "--model", "llama-3.1-8b", "--accelerator", "h100", "--depth", "2"]),
+    (
+        "Does Llama 3.1 8B fit on one H100, and how fast is it?",
+        ["point", "--model", "llama-3.1-8b", "--accelerator", "h100", "--batch", "32"],
+    ),
+    (
+        "How many sequences before it runs out of memory?",
+        ["ask", "max_batch", "--model", "llama-3.1-8b", "--workload", "chat", "--set", "limit=8"],
+    ),
+    (
+        "Where does that number come from?",
+        ["explain", "batch_max", "--model", "llama-3.1-8b", "--accelerator", "h100", "--depth", "2"],
+    ),
     ("And the article that this began with?", ["ask", "case_study"]),
 )
 
@@ -79,10 +90,15 @@ def demo(ctx: click.Context, out: Path) -> None:
         click.secho(f"$ capgrid {' '.join(args)}", dim=True)
         call(commands[args[0]], [*args[1:], *(["--out", str(out)] if reads_runs else [])], ctx)
 
-    do("A run of the small grid, for a start:", ["run", "--grid", "small", "--workers", str(min(2, os.cpu_count() or 1))])
+    do(
+        "A run of the small grid, for a start:",
+        ["run", "--grid", "small", "--workers", str(min(2, os.cpu_count() or 1))],
+    )
     for said, args in DEMO:
         do(said, args)
-    click.echo("\nNext: `capgrid run` makes the full grid; `capgrid ask` lists the questions; `capgrid --help` the commands.")
+    click.echo(
+        "\nNext: `capgrid run` makes the full grid; `capgrid ask` lists the questions; `capgrid --help` the commands."
+    )
 
 
 def call(command: click.Command, args: list[str], parent: Any) -> None:

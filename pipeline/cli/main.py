@@ -11,6 +11,15 @@ from pipeline.cli import catalogs, checks, plans, runs
 from pipeline.core.errors import PipelineError
 
 
+class Told(click.ClickException):
+    """A user's mistake, as click shows it, with its own exit code."""
+
+    def __init__(self, error: PipelineError) -> None:
+        """Take over the words and the exit code."""
+        super().__init__(str(error))
+        self.exit_code = error.exit_code  # type: ignore[misc]
+
+
 class Capgrid(click.Group):
     """Says what a user can put right without a traceback."""
 
@@ -19,9 +28,7 @@ class Capgrid(click.Group):
         try:
             return super().invoke(ctx)
         except PipelineError as error:
-            shown = click.ClickException(str(error))
-            shown.exit_code = error.exit_code
-            raise shown from error
+            raise Told(error) from error
         except BrokenPipeError:
             sys.stderr.close()
             ctx.exit(0)

@@ -18,7 +18,18 @@ if TYPE_CHECKING:
 
 FORMATS = ["table", "json", "csv", "md", "parquet"]
 UNITS = {
-    "B": {"": 1, "B": 1, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40},
+    "B": {
+        "": 1,
+        "B": 1,
+        "KB": 1e3,
+        "MB": 1e6,
+        "GB": 1e9,
+        "TB": 1e12,
+        "KIB": 2**10,
+        "MIB": 2**20,
+        "GIB": 2**30,
+        "TIB": 2**40,
+    },
     "s": {"": 1, "S": 1, "MS": 1e-3, "US": 1e-6, "MIN": 60, "H": 3600},
     "B/s": {"": 1, "GB/S": 1e9, "TB/S": 1e12},
     "FLOP/s": {"": 1, "TFLOP/S": 1e12, "PFLOP/S": 1e15},
@@ -43,7 +54,7 @@ def with_units(text: str, unit: str) -> float | int | str:
     return int(number) if number.is_integer() and "e" not in text.lower() and "." not in found[1] else number
 
 
-class Settings(click.ParamType):
+class Settings(click.ParamType[tuple[str, str]]):
     """`name=value`."""
 
     name = "name=value"
@@ -51,14 +62,14 @@ class Settings(click.ParamType):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
         """Split at the first equals sign."""
         if isinstance(value, tuple):
-            return value  # type: ignore[return-value]
+            return value
         name, equals, text = str(value).partition("=")
         if not equals or not name.strip():
             self.fail(f"'{value}' is not name=value", param, ctx)
         return name.strip(), text.strip()
 
 
-class Day(click.ParamType):
+class Day(click.ParamType[date]):
     """A date."""
 
     name = "YYYY-MM-DD"
@@ -85,15 +96,36 @@ def together(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
 
 catalogs_option = click.option(
-    "--catalogs", "catalogs_folder", type=click.Path(file_okay=False, path_type=Path), envvar="CAPGRID_CATALOGS", help="Folder of catalogs.  [default: those that come with capgrid]"
+    "--catalogs",
+    "catalogs_folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="CAPGRID_CATALOGS",
+    help="Folder of catalogs.  [default: those that come with capgrid]",
 )
 out_option = click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("outputs"), show_default=True, envvar="CAPGRID_OUT", help="Folder of runs."
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("outputs"),
+    show_default=True,
+    envvar="CAPGRID_OUT",
+    help="Folder of runs.",
 )
-as_of_option = click.option("--as-of", type=Day(), default=lambda: datetime.now().astimezone().date(), help="Day whose prices hold.  [default: today]")
+as_of_option = click.option(
+    "--as-of",
+    type=Day(),
+    default=lambda: datetime.now().astimezone().date(),
+    help="Day whose prices hold.  [default: today]",
+)
 run_option = click.option("--run", "run_id", help="Run to read.  [default: the latest]")
 format_options = together(
-    click.option("--format", "shape", type=click.Choice(FORMATS), default="table", show_default=True, help="How rows are printed."),
+    click.option(
+        "--format",
+        "shape",
+        type=click.Choice(FORMATS),
+        default="table",
+        show_default=True,
+        help="How rows are printed.",
+    ),
     click.option("--json", "shape", flag_value="json", help="Short for --format json."),
 )
 

@@ -28,7 +28,9 @@ plan_options = together(
     click.option("--engine", default="vllm", show_default=True, help="Serving engine."),
     click.option("--tp", type=COUNT, default=1, show_default=True, help="Tensor-parallel ranks."),
     click.option("--pp", type=COUNT, default=1, show_default=True, help="Pipeline stages."),
-    click.option("--ep", type=COUNT, default=1, show_default=True, help="Expert-parallel ranks, among the tensor-parallel ones."),
+    click.option(
+        "--ep", type=COUNT, default=1, show_default=True, help="Expert-parallel ranks, among the tensor-parallel ones."
+    ),
     click.option("--batch", type=COUNT, default=1, show_default=True, help="Sequences running at once."),
     click.option("--workload", help="Kind of traffic: lengths and objectives.  [default: chat with 512 + 128 tokens]"),
     click.option("--prompt-tokens", "--isl", type=COUNT, help="Prompt length, instead of the workload's."),
@@ -37,8 +39,20 @@ plan_options = together(
     click.option("--ttft-slo", "ttft_slo_s", help="Objective of the time to first token, such as 1s."),
     click.option("--tpot-slo", "tpot_slo_s", help="Objective of the time per output token, such as 50ms."),
     click.option("--memory", "device_memory_bytes", help="Memory that software sees on a device, such as 80GB."),
-    click.option("--market", type=click.Choice(["on-demand", "spot"]), default="on-demand", show_default=True, help="Whose price."),
-    click.option("--set", "settings", type=Settings(), multiple=True, help="Any other fact for a what-if, such as memory_bytes_per_s=4TB/s."),
+    click.option(
+        "--market",
+        type=click.Choice(["on-demand", "spot"]),
+        default="on-demand",
+        show_default=True,
+        help="Whose price.",
+    ),
+    click.option(
+        "--set",
+        "settings",
+        type=Settings(),
+        multiple=True,
+        help="Any other fact for a what-if, such as memory_bytes_per_s=4TB/s.",
+    ),
     as_of_option,
     catalogs_option,
 )
@@ -51,10 +65,15 @@ def point_of(asked: dict[str, Any]) -> Point:
 
     lengths = {} if asked["workload"] else {"prompt_tokens": 512, "output_tokens": 128}
     lengths |= {name: asked[name] for name in ("prompt_tokens", "output_tokens") if asked[name]}
-    texts = {name: asked[name] for name in ("ttft_slo_s", "tpot_slo_s", "device_memory_bytes") if asked[name]} | dict(asked["settings"])
+    texts = {name: asked[name] for name in ("ttft_slo_s", "tpot_slo_s", "device_memory_bytes") if asked[name]} | dict(
+        asked["settings"]
+    )
     facts = lengths | {name: with_units(text, unit_of(name)) for name, text in texts.items()}
     facts |= {"is_static": True} if asked["is_static"] else {}
-    plan = {name: asked[name] for name in ("model", "accelerator", "weights", "kv", "engine", "tp", "pp", "ep", "batch", "market")}
+    plan = {
+        name: asked[name]
+        for name in ("model", "accelerator", "weights", "kv", "engine", "tp", "pp", "ep", "batch", "market")
+    }
     return Point(**plan, workload=asked["workload"] or "chat", facts=facts)
 
 
@@ -91,7 +110,10 @@ def point(catalogs_folder: Path | None, as_of: date, shape: str, *, everything: 
         show(pl.DataFrame([row]), shape, one=True)
         return
     names = row if everything else [name for name in TABLES["capacity"] if name in row]
-    show(pl.DataFrame([{"quantity": n, "value": for_people(row[n], unit_of(n)), "meaning": meaning(n)} for n in names]), shape)
+    show(
+        pl.DataFrame([{"quantity": n, "value": for_people(row[n], unit_of(n)), "meaning": meaning(n)} for n in names]),
+        shape,
+    )
 
 
 @click.command()
@@ -99,7 +121,9 @@ def point(catalogs_folder: Path | None, as_of: date, shape: str, *, everything: 
 @plan_options
 @click.option("--depth", type=click.IntRange(1, 100), default=4, show_default=True, help="How many levels to show.")
 @click.option("--json", "as_data", is_flag=True, help="Print the whole tree as JSON.")
-def explain(quantity: str, catalogs_folder: Path | None, as_of: date, depth: int, *, as_data: bool, **asked: Any) -> None:
+def explain(
+    quantity: str, catalogs_folder: Path | None, as_of: date, depth: int, *, as_data: bool, **asked: Any
+) -> None:
     """Show how one number is made: the tree of formulas, down to facts and their sources.
 
     \b

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.options import as_of_option, catalogs_option, format_options, loaded, out_option, run_option
 from pipeline.cli.options import Settings as SettingsType
+from pipeline.cli.options import as_of_option, catalogs_option, format_options, loaded, out_option, run_option
 from pipeline.cli.output import as_json, for_people, show
 
 if TYPE_CHECKING:
@@ -23,15 +24,31 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--grid", default="default", show_default=True, help="A bundled grid (default, small, case-study), or a grid file.")
+@click.option(
+    "--grid", default="default", show_default=True, help="A bundled grid (default, small, case-study), or a grid file."
+)
 @out_option
-@click.option("--workers", type=click.IntRange(1, 1024), default=os.cpu_count() or 1, show_default=True, help="Processes.")
-@click.option("--executor", type=click.Choice(["local"]), default="local", show_default=True, help="Where partitions run.")
+@click.option(
+    "--workers", type=click.IntRange(1, 1024), default=os.cpu_count() or 1, show_default=True, help="Processes."
+)
+@click.option(
+    "--executor", type=click.Choice(["local"]), default="local", show_default=True, help="Where partitions run."
+)
 @as_of_option
 @click.option("--rows-only", is_flag=True, help="Say how many plans and rows the grid has, and compute nothing.")
 @click.option("--json", "as_data", is_flag=True, help="Print the manifest as JSON.")
 @catalogs_option
-def run(grid: str, out: Path, workers: int, executor: str, as_of: date, catalogs_folder: Path | None, *, rows_only: bool, as_data: bool) -> None:
+def run(
+    grid: str,
+    out: Path,
+    workers: int,
+    executor: str,
+    as_of: date,
+    catalogs_folder: Path | None,
+    *,
+    rows_only: bool,
+    as_data: bool,
+) -> None:
     """Cross the catalogs and write a run: tables, database, manifest; then switch `latest` to it.
 
     Killed or interrupted, it goes on where it stopped when run again; an unchanged grid computes nothing.
@@ -48,7 +65,12 @@ def run(grid: str, out: Path, workers: int, executor: str, as_of: date, catalogs
     if rows_only:
         found = counted(job.axes)
         cells = job.axes["workload"].height
-        counts = {"plans": found.kept, "dropped": found.dropped, "capacity": found.kept * cells, "estimates": found.kept * cells * job.axes["batch"].height}
+        counts = {
+            "plans": found.kept,
+            "dropped": found.dropped,
+            "capacity": found.kept * cells,
+            "estimates": found.kept * cells * job.axes["batch"].height,
+        }
         click.echo(as_json(counts))
         return
     manifest = made(job, catalogs, workers)
@@ -61,9 +83,9 @@ def made(job: Job, catalogs: Catalogs, workers: int) -> dict[str, Any]:
 
     from pipeline.answers.make import make  # noqa: PLC0415
 
-    bar = click.progressbar(length=job.axes["model"].height, label="models", file=click.get_text_stream("stderr"))
-    with bar as counter:
-        return make(job, catalogs, workers, version("capgrid"), lambda receipt: counter.update(len(receipt.models)))
+    hidden = not sys.stderr.isatty()
+    with click.progressbar(length=job.axes["model"].height, label="models", file=sys.stderr, hidden=hidden) as bar:
+        return make(job, catalogs, workers, version("capgrid"), lambda receipt: bar.update(len(receipt.models)))
 
 
 def summary(manifest: dict[str, Any]) -> str:
@@ -87,13 +109,21 @@ def summary(manifest: dict[str, Any]) -> str:
 @click.option("--engine", help="Only this engine.")
 @click.option("--workload", help="Only this workload.")
 @click.option("--weights", help="Only this number format of the weights.")
-@click.option("--set", "settings", type=SettingsType(), multiple=True, help="Set a parameter of the question; may be given again.")
+@click.option(
+    "--set", "settings", type=SettingsType(), multiple=True, help="Set a parameter of the question; may be given again."
+)
 @run_option
 @out_option
 @catalogs_option
 @format_options
 def ask(
-    question: str | None, settings: tuple[tuple[str, str], ...], run_id: str | None, out: Path, catalogs_folder: Path | None, shape: str, **narrowed: str | None
+    question: str | None,
+    settings: tuple[tuple[str, str], ...],
+    run_id: str | None,
+    out: Path,
+    catalogs_folder: Path | None,
+    shape: str,
+    **narrowed: str | None,
 ) -> None:
     """Ask one of the bundled questions of a run; without QUESTION, list them.
 
@@ -118,13 +148,17 @@ def listing(known: list[Answer]) -> Any:
     """The questions and what may be set in each, as rows."""
     import polars as pl  # noqa: PLC0415
 
-    return pl.DataFrame([{"name": each.name, "question": each.question, "settings": ", ".join(each.parameters)} for each in known])
+    return pl.DataFrame(
+        [{"name": each.name, "question": each.question, "settings": ", ".join(each.parameters)} for each in known]
+    )
 
 
 def resolved(narrowed: dict[str, str | None], catalogs: Catalogs) -> dict[str, str]:
     """What was asked for, by id."""
     kinds = {"weights": "format"}
-    return {name: catalogs.resolve(kinds.get(name, name), value) for name, value in narrowed.items() if value is not None}
+    return {
+        name: catalogs.resolve(kinds.get(name, name), value) for name, value in narrowed.items() if value is not None
+    }
 
 
 def connected(answer: Answer, catalogs: Catalogs, out: Path, run_id: str | None) -> duckdb.DuckDBPyConnection:

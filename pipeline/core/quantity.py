@@ -65,7 +65,10 @@ class Quantity:
     @property
     def source(self) -> str:
         """Where the formula comes from: its `Source:` line, or "Definition."."""
-        return next((line.removeprefix("Source: ") for line in paragraphs(self.formula) if line.startswith("Source: ")), "Definition.")
+        return next(
+            (line.removeprefix("Source: ") for line in paragraphs(self.formula) if line.startswith("Source: ")),
+            "Definition.",
+        )
 
 
 Book = Mapping[str, Quantity]
@@ -215,4 +218,5 @@ def at(formula: Formula, **point: Any) -> Any:
     >>> at(lambda batch, kv_bytes: batch * kv_bytes, batch=3, kv_bytes=512)
     1536
     """
-    return pl.select(**{name: pl.lit(value) for name, value in point.items()}).select(entered(formula).expr).item()
+    columns = (pl.lit(value).alias(name) for name, value in point.items())
+    return pl.select(columns).select(entered(formula).expr).item()

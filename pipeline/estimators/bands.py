@@ -49,7 +49,13 @@ def spread_ratio(confidence_code: Expr, spread_0_ratio: Expr, spread_1_ratio: Ex
 
     Source: step-time study, section 6; catalogs/efficiencies.
     """
-    return pl.when(confidence_code == 0).then(spread_0_ratio).when(confidence_code == 1).then(spread_1_ratio).otherwise(spread_2_ratio)
+    return (
+        pl.when(confidence_code == 0)
+        .then(spread_0_ratio)
+        .when(confidence_code == 1)
+        .then(spread_1_ratio)
+        .otherwise(spread_2_ratio)
+    )
 
 
 @quantity
@@ -65,7 +71,9 @@ def memory_spread_ratio(
 
 
 @quantity
-def memory_error_bytes(weight_bytes: Expr, activation_bytes: Expr, overhead_bytes: Expr, memory_spread_ratio: Expr) -> Expr:
+def memory_error_bytes(
+    weight_bytes: Expr, activation_bytes: Expr, overhead_bytes: Expr, memory_spread_ratio: Expr
+) -> Expr:
     """Standard error of the memory account of one device: its terms' errors, added as squares.
 
     On a measured device 0.1 % of the weights, 3 % of the activations, 6 % of the runtime.
@@ -146,7 +154,11 @@ def upper(value: Expr, error_ratio: Expr, spread_ratio: Expr) -> Expr:
     return value * (1.0 + error_ratio * spread_ratio)
 
 
-BANDED = {"ttft_s": "ttft_error_ratio", "tpot_s": "tpot_error_ratio", "output_tokens_per_s": "output_tokens_error_ratio"}
+BANDED = {
+    "ttft_s": "ttft_error_ratio",
+    "tpot_s": "tpot_error_ratio",
+    "output_tokens_per_s": "output_tokens_error_ratio",
+}
 
 
 def with_bands(book: Book) -> Book:

@@ -18,7 +18,12 @@ def book(used: Callable[[str], bool] = lambda _count: True) -> Book:
     A dense model's book has no experts in it, and never computes one.
     """
     kinds = [kind for kind in attention.KINDS if used(f"{kind}_layers")]
-    whole = {**QUANTITIES, **attention.of_kinds(kinds), **kernels.achieved_rates(), "kernels_s": kernels.step_of(used)}
+    whole: Book = {
+        **QUANTITIES,
+        **attention.of_kinds(kinds),
+        **kernels.achieved_rates(),
+        "kernels_s": kernels.step_of(used),
+    }
     whole = memory.with_memory(whole, kinds)
     whole = prefill.with_prefill(decode.with_decode(whole, kinds), kinds)
     return bands.with_bands(whole)

@@ -79,7 +79,8 @@ def simple_batch_max(parameter_count: Expr, simple_sequence_bytes: Expr, device_
     Source: J. Chen, case study, VRAM solved for b.
 
     >>> from pipeline.core.quantity import at
-    >>> at(simple_batch_max, parameter_count=7_000_000_000, simple_sequence_bytes=400_556_032, device_memory_bytes=80_000_000_000)
+    >>> sizes = {"parameter_count": 7_000_000_000, "simple_sequence_bytes": 400_556_032}
+    >>> at(simple_batch_max, **sizes, device_memory_bytes=80_000_000_000)
     164
     """
     return ((device_memory_bytes - 2 * parameter_count) // simple_sequence_bytes).clip(0)

@@ -28,7 +28,9 @@ def usd_per_mtok_output(usd_per_hour: Expr, output_tokens_per_s: Expr) -> Expr:
 
 
 @quantity
-def usd_per_mtok_input(usd_per_hour: Expr, joining_prompt_s: Expr, engine_flop_ratio: Expr, prompt_tokens: Expr) -> Expr:
+def usd_per_mtok_input(
+    usd_per_hour: Expr, joining_prompt_s: Expr, engine_flop_ratio: Expr, prompt_tokens: Expr
+) -> Expr:
     """Price of the prefill of a million prompt tokens alone: the marginal cost of input.
 
     It is a part of usd_per_mtok_output, which carries everything; do not add the two.

@@ -155,5 +155,3 @@ def decode_attention_bytes(decode_sequence_read_bytes: Expr, microbatch: Expr) -
     Definition.
     """
     return decode_sequence_read_bytes * microbatch
-
-

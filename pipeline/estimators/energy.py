@@ -26,8 +26,8 @@ def power_w(tdp_w: Expr, device_count: Expr, busy_ratio: Expr) -> Expr:
     Source: assumption; null where the device's rated power is not known.
 
     >>> from pipeline.core.quantity import at
-    >>> at(power_w, tdp_w=400.0, device_count=2, busy_ratio=0.5)
-    520.0
+    >>> at(power_w, tdp_w=400.0, device_count=2, busy_ratio=1.0)
+    800.0
     """
     return tdp_w * device_count * (IDLE_RATIO + (1.0 - IDLE_RATIO) * busy_ratio)
 

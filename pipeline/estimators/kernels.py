@@ -67,7 +67,14 @@ class ExpertGemm(NamedTuple):
 
 
 def product_s(
-    tokens: Expr, width: Expr, depth: Expr, bytes_per_element: Expr, launch_s: Expr, ramp: Expr, flop_per_s: Expr, bytes_per_s: Expr
+    tokens: Expr,
+    width: Expr,
+    depth: Expr,
+    bytes_per_element: Expr,
+    launch_s: Expr,
+    ramp: Expr,
+    flop_per_s: Expr,
+    bytes_per_s: Expr,
 ) -> Expr:
     """Launch, then arithmetic and traffic, which overlap in part: their 2-norm.
 
@@ -117,7 +124,7 @@ def half_peak_flop_per_s(bf16_flop_per_s: Expr, fp16_flop_per_s: Expr) -> Expr:
     return pl.coalesce(bf16_flop_per_s, fp16_flop_per_s)
 
 
-def achieved_flop_per_s(compute: Expr, fallback: Expr, ratio: Expr, fallback_ratio: Expr, peaks: Peaks) -> Expr:
+def achieved_flop_per_s(compute: Expr, fallback: Expr, flop_ratio: Expr, fallback_ratio: Expr, peaks: Peaks) -> Expr:
     """Arithmetic rate of a large {group} matrix product: a share of the peak of the unit that it runs on.
 
     A format without native support runs on its fallback unit (mxfp4 on Hopper is unpacked to
@@ -125,15 +132,15 @@ def achieved_flop_per_s(compute: Expr, fallback: Expr, ratio: Expr, fallback_rat
 
     Source: catalogs/efficiencies: achieved fractions, fitted to kernel timings.
     """
-    return pl.coalesce(peaks.of(compute) * ratio, peaks.of(fallback) * fallback_ratio)
+    return pl.coalesce(peaks.of(compute) * flop_ratio, peaks.of(fallback) * fallback_ratio)
 
 
-def achieved_bytes_per_s(memory_bytes_per_s: Expr, ratio: Expr) -> Expr:
+def achieved_bytes_per_s(memory_bytes_per_s: Expr, bytes_ratio: Expr) -> Expr:
     """Rate at which a large {group} matrix is read: a share of the device's memory bandwidth.
 
     Source: catalogs/efficiencies: achieved fractions, fitted to kernel timings.
     """
-    return memory_bytes_per_s * ratio
+    return memory_bytes_per_s * bytes_ratio
 
 
 GROUPS = ("dense", "expert", "half")
@@ -142,15 +149,13 @@ GROUPS = ("dense", "expert", "half")
 
 def achieved_rates() -> Book:
     """Achieved arithmetic and memory rates of every group of weights."""
+    peaks = dict(zip(Peaks._fields, Peaks._fields, strict=True))
     rates = []
     for group in GROUPS:
-        own = {"compute": f"{group}_compute", "fallback": f"{group}_fallback", "ratio": f"{group}_flop_ratio",
-               "fallback_ratio": f"{group}_fallback_ratio", **dict(zip(Peaks._fields, Peaks._fields, strict=True))}  # fmt: skip
-        rates += [
-            _of_group(group, "flop_per_s", achieved_flop_per_s, own),
-            _of_group(group, "bytes_per_s", achieved_bytes_per_s,
-                      {"memory_bytes_per_s": "memory_bytes_per_s", "ratio": f"{group}_bytes_ratio"}),  # fmt: skip
-        ]
+        own = {each: f"{group}_{each}" for each in ("compute", "fallback", "flop_ratio", "fallback_ratio")}
+        read = {"memory_bytes_per_s": "memory_bytes_per_s", "bytes_ratio": f"{group}_bytes_ratio"}
+        rates.append(_of_group(group, "flop_per_s", achieved_flop_per_s, own | peaks))
+        rates.append(_of_group(group, "bytes_per_s", achieved_bytes_per_s, read))
     return {rate.name: rate for rate in rates}
 
 
@@ -186,7 +191,14 @@ def table_bytes_per_element(table_weight_bits: Expr) -> Expr:
 
 @kernel(times="gqa_layers")
 def gqa_projection_s(
-    step_tokens: Expr, hidden: Expr, heads: Expr, kv_heads: Expr, head_dim: Expr, value_head_dim: Expr, tp: Expr, gemm: DenseGemm
+    step_tokens: Expr,
+    hidden: Expr,
+    heads: Expr,
+    kv_heads: Expr,
+    head_dim: Expr,
+    value_head_dim: Expr,
+    tp: Expr,
+    gemm: DenseGemm,
 ) -> Expr:
     """Query, key, value and output projections of one layer with KV heads.
 

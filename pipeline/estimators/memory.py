@@ -3,7 +3,7 @@
 import polars as pl
 from polars import Expr
 
-from pipeline.core.quantity import Book, Quantity, quantity, summed
+from pipeline.core.quantity import Book, quantity, summed
 
 GIB = 2**30
 LARGE_DEVICE_BYTES = 70 * GIB
@@ -48,7 +48,13 @@ def attention_width(heads: Expr, kv_heads: Expr, head_dim: Expr, tp: Expr) -> Ex
 
 @quantity
 def forward_width(
-    hidden: Expr, dense_layers: Expr, ffn_width: Expr, experts_per_token: Expr, expert_width: Expr, tp: Expr, attention_width: Expr
+    hidden: Expr,
+    dense_layers: Expr,
+    ffn_width: Expr,
+    experts_per_token: Expr,
+    expert_width: Expr,
+    tp: Expr,
+    attention_width: Expr,
 ) -> Expr:
     """Elements that the widest layer holds for one token in a forward pass.
 
@@ -83,7 +89,11 @@ def activation_bytes(
 
 @quantity
 def overhead_bytes(
-    engine_runtime_bytes: Expr, engine_runtime_bytes_per_layer: Expr, engine_communicator_bytes: Expr, layer_count: Expr, tp: Expr
+    engine_runtime_bytes: Expr,
+    engine_runtime_bytes_per_layer: Expr,
+    engine_communicator_bytes: Expr,
+    layer_count: Expr,
+    tp: Expr,
 ) -> Expr:
     """Memory outside the tensor library: kernels' own buffers, and communicators where ranks talk.
 
@@ -94,7 +104,11 @@ def overhead_bytes(
 
 @quantity
 def prompt_excess_bytes(
-    forward_width: Expr, prompt_tokens: Expr, output_tokens: Expr, kv_bytes_per_token: Expr, engine_reads_whole_batch: Expr
+    forward_width: Expr,
+    prompt_tokens: Expr,
+    output_tokens: Expr,
+    kv_bytes_per_token: Expr,
+    engine_reads_whole_batch: Expr,
 ) -> Expr:
     """What reading a prompt takes per sequence beyond the room that its output will need.
 
@@ -104,7 +118,8 @@ def prompt_excess_bytes(
     Source: serving-memory study, transformers: max(kv (P + O), kv P + 2 P (3 f + 4 h + ...)).
 
     >>> from pipeline.core.quantity import at
-    >>> at(prompt_excess_bytes, forward_width=100.0, prompt_tokens=10, output_tokens=1, kv_bytes_per_token=500.0, engine_reads_whole_batch=True)
+    >>> plan = {"prompt_tokens": 10, "output_tokens": 1, "engine_reads_whole_batch": True}
+    >>> at(prompt_excess_bytes, forward_width=100.0, kv_bytes_per_token=500.0, **plan)
     1500
     """
     excess = (2.0 * prompt_tokens * forward_width - kv_bytes_per_token * output_tokens).clip(0.0)
@@ -137,8 +152,8 @@ def kv_pool_bytes(
     Source: serving-memory study, sections 4 and 6; ratios in catalogs/engines.
 
     >>> from pipeline.core.quantity import at
-    >>> at(kv_pool_bytes, device_memory_bytes=100, weight_bytes=40, activation_bytes=5, overhead_bytes=5, pool_device_ratio=0.9,
-    ...    pool_weight_ratio=1.0, pool_runtime_ratio=1.0)
+    >>> vllm = {"pool_device_ratio": 0.9, "pool_weight_ratio": 1.0, "pool_runtime_ratio": 1.0}
+    >>> at(kv_pool_bytes, device_memory_bytes=100, weight_bytes=40, activation_bytes=5, overhead_bytes=5, **vllm)
     40
     """
     charged = pool_weight_ratio * weight_bytes + pool_runtime_ratio * (activation_bytes + overhead_bytes)
@@ -146,7 +161,9 @@ def kv_pool_bytes(
 
 
 @quantity
-def vram_bytes(weight_bytes: Expr, activation_bytes: Expr, overhead_bytes: Expr, sequence_bytes: Expr, batch: Expr) -> Expr:
+def vram_bytes(
+    weight_bytes: Expr, activation_bytes: Expr, overhead_bytes: Expr, sequence_bytes: Expr, batch: Expr
+) -> Expr:
     """Memory that one device needs at this batch: weights, temporaries, runtime, sequences.
 
     Definition.
@@ -203,17 +220,23 @@ def context_max_tokens(
     return (tokens.clip(0.0, 1e15).floor().cast(pl.Int64) // block_tokens * block_tokens).clip(0)
 
 
+OF_KINDS = {
+    # what of each kind of attention, as which quantity, meaning what
+    "allocated_bytes": ("kv_bytes_per_sequence", "KV cache and state that one sequence allocates on one device."),
+    "growing_bytes": ("kv_bytes_per_token", "KV cache that one more token adds on one device, where context is full."),
+    "token_bytes": (
+        "window_bytes_per_token",
+        "KV cache that one more token adds on one device while no window is full.",
+    ),
+    "bounded_bytes": ("bounded_kv_bytes", "Cache of one sequence that stops growing: full windows and states."),
+    "state_bytes": ("state_kv_bytes", "State of one sequence that never depends on the context."),
+}
+
+
 def with_memory(book: Book, kinds: list[str]) -> Book:
     """The book with the cache of all layers in it, added up over the kinds of attention."""
     made = [
-        _over(kinds, "allocated_bytes", "kv_bytes_per_sequence", "KV cache and state that one sequence allocates on one device."),
-        _over(kinds, "growing_bytes", "kv_bytes_per_token", "KV cache that one more token adds on one device, in layers with full context."),
-        _over(kinds, "token_bytes", "window_bytes_per_token", "KV cache that one more token adds on one device while no window is full."),
-        _over(kinds, "bounded_bytes", "bounded_kv_bytes", "Cache of one sequence that stops growing: full windows and states."),
-        _over(kinds, "state_bytes", "state_kv_bytes", "State of one sequence that never depends on the context."),
-    ]  # fmt: skip
+        summed(name, {f"{kind}_{what}": f"{kind}_stage_layers" for kind in kinds}, summary)
+        for what, (name, summary) in OF_KINDS.items()
+    ]
     return {**book, **{q.name: q for q in made}}
-
-
-def _over(kinds: list[str], what: str, name: str, summary: str) -> Quantity:
-    return summed(name, {f"{kind}_{what}": f"{kind}_stage_layers" for kind in kinds}, summary)

@@ -16,8 +16,8 @@ def joining_prompts(prompt_tokens: Expr, microbatch: Expr) -> Expr:
     Source: step-time study, j = clip(8192 / s, 1, b).
 
     >>> from pipeline.core.quantity import at
-    >>> at(joining_prompts, prompt_tokens=2048, microbatch=64.0), at(joining_prompts, prompt_tokens=2048, microbatch=2.0)
-    (4.0, 2.0)
+    >>> [at(joining_prompts, prompt_tokens=2048, microbatch=batch) for batch in (2.0, 64.0)]
+    [2.0, 4.0]
     """
     return pl.min_horizontal((CHUNK_TOKENS / prompt_tokens).clip(1.0), microbatch)
 
@@ -83,7 +83,9 @@ def with_prefill(book: Book, kinds: list[str]) -> Book:
     score = {f"{kind}_score_s": f"{kind}_layers" for kind in kinds}
     made = [*map(_score_of, kinds), summed("prompt_score_s", score, "Prefill attention of all layers for one prompt.")]
     book = {**book, **{q.name: q for q in made}}
-    book = again(book, "prompt", "kernels_s", step_tokens=lambda prompt_tokens: prompt_tokens, step_sequences=one_sequence)
+    book = again(
+        book, "prompt", "kernels_s", step_tokens=lambda prompt_tokens: prompt_tokens, step_sequences=one_sequence
+    )
     return again(book, "mixed", "kernels_s", step_tokens=mixed_tokens, step_sequences=lambda microbatch: microbatch)
 
 

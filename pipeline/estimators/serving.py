@@ -86,7 +86,9 @@ def ttft_s(
 
 
 @quantity
-def tpot_s(decode_step_s: Expr, joining_s: Expr, is_static: Expr, engine_prefill_share_ratio: Expr, output_tokens: Expr) -> Expr:
+def tpot_s(
+    decode_step_s: Expr, joining_s: Expr, is_static: Expr, engine_prefill_share_ratio: Expr, output_tokens: Expr
+) -> Expr:
     """Mean time between output tokens after the first: a decode step and its share of joining prompts.
 
     Source: step-time study, TPOT = d(b) + phi b t_p / o.

@@ -163,7 +163,10 @@ def check_layers(entry: Entry, layer_kinds: Mapping[str, Sequence[str]]) -> None
         for name in layer_kinds.get(kind, ()):
             if name not in given:
                 entry.wrong(f"layers of kind '{kind}' need field '{name}'")
-    needs = [("dense_layers", ["ffn_width"]), ("moe_layers", ["experts", "experts_per_token", "expert_width", "expert_parameter_count"])]
+    needs = [
+        ("dense_layers", ["ffn_width"]),
+        ("moe_layers", ["experts", "experts_per_token", "expert_width", "expert_parameter_count"]),
+    ]
     for count, fields in needs:
         if entry.values.get(count):
             for name in fields:
@@ -213,7 +216,7 @@ def check_sources(entry: Entry, sources: Mapping[str, object]) -> None:
         entry.wrong(f"source_of names '{name}', which the entry does not state. {nearest(name, entry.values)}".rstrip())
     unsourced = [name for name in entry.values.keys() - PROVENANCE - special.keys() if own is None]
     if unsourced:
-        entry.wrong(f"no source for {', '.join(sorted(unsourced))}; add source = \"...\" with an id of sources.toml")
+        entry.wrong(f'no source for {", ".join(sorted(unsourced))}; add source = "..." with an id of sources.toml')
     for source in {str(own), *map(str, special.values())} - sources.keys() - {"None"}:
         entry.wrong(f"no source named '{source}' in sources.toml. {nearest(source, sources)}".rstrip())
 
@@ -271,7 +274,7 @@ def frame_of(kind: str, entries: Sequence[Entry], layer_kinds: Mapping[str, Sequ
 def validated(kind: str, frame: pl.DataFrame, entries: Sequence[Entry]) -> pl.DataFrame:
     """The frame if every bound and law of its schema holds; else every failure, in plain words."""
     try:
-        return SCHEMAS[kind].validate(frame, lazy=True)  # type: ignore[return-value]
+        return SCHEMAS[kind].validate(frame, lazy=True)
     except pa.errors.SchemaErrors as error:
         raise CatalogError(plain_words(error.failure_cases, frame, entries)) from error
 
@@ -308,7 +311,8 @@ def rule_words(check: str) -> str:
 
 
 FACTS = {"kind": pl.String, "name": pl.String, "field": pl.String, "value": pl.String, "source": pl.String,
-         "source_kind": pl.String, "source_title": pl.String, "url": pl.String, "read_on": pl.Date, "file": pl.String}  # fmt: skip
+         "source_kind": pl.String, "source_title": pl.String, "url": pl.String, "read_on": pl.Date,
+         "file": pl.String}  # fmt: skip
 
 
 def facts_of(entries: Sequence[Entry], sources: Mapping[str, Mapping[str, Any]]) -> pl.DataFrame:

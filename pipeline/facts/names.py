@@ -50,7 +50,9 @@ class Names:
 
 def names_of(kind: str, frame: pl.DataFrame) -> Names:
     """Every name in a catalog frame."""
-    return Names(kind, {name.casefold(): row[kind] for row in frame.iter_rows(named=True) for name in all_names(kind, row)})
+    return Names(
+        kind, {name.casefold(): row[kind] for row in frame.iter_rows(named=True) for name in all_names(kind, row)}
+    )
 
 
 def all_names(kind: str, row: Mapping[str, object]) -> list[str]:

@@ -15,7 +15,9 @@ OFFER = ["accelerator", "cloud", "instance", "devices", "market"]
 
 def in_force(prices: pl.DataFrame, as_of: date) -> pl.DataFrame:
     """The newest price of each offer from that day or earlier, with its price per device."""
-    newest = prices.filter(pl.col("from_date") <= as_of).sort("from_date").unique(OFFER, keep="last", maintain_order=True)
+    newest = (
+        prices.filter(pl.col("from_date") <= as_of).sort("from_date").unique(OFFER, keep="last", maintain_order=True)
+    )
     return newest.with_columns(device_usd_per_hour=pl.col("usd_per_hour") / pl.col("devices"))
 
 
@@ -30,5 +32,7 @@ def cheapest(prices: pl.DataFrame, as_of: date, market: str, clouds: Sequence[st
     """
     offers = in_force(prices, as_of).filter(pl.col("market") == market)
     offers = offers.filter(pl.col("cloud").is_in(list(clouds))) if clouds else offers
-    best = offers.sort("device_usd_per_hour", "cloud", "instance").unique("accelerator", keep="first", maintain_order=True)
+    best = offers.sort("device_usd_per_hour", "cloud", "instance").unique(
+        "accelerator", keep="first", maintain_order=True
+    )
     return best.select("accelerator", "device_usd_per_hour", price_cloud="cloud", price_date="from_date")

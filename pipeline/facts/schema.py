@@ -5,13 +5,13 @@ A field that may be left out is nullable. Descriptions go to docs/catalogs.md an
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import pandera.polars as pa
 import polars as pl
 
+Texts: TypeAlias = Annotated[pl.List, pl.String()]
 TERA = 1e12
-MOST = 10**15
 
 
 def fact(description: str, **bounds: Any) -> Any:
@@ -30,11 +30,13 @@ class Model(pa.DataFrameModel):
     model: pl.String = fact("Id: repository name, lower case.")
     name: pl.String = fact("Name for people.")
     hf_id: pl.String = option("Repository on Hugging Face.")
-    aliases: pl.List(pl.String) = option("Other names: instruct and quantised variants of the same shape.")
+    aliases: Texts = option("Other names: instruct and quantised variants of the same shape.")
     family: pl.String = fact("Family, for grouping.")
     architecture: pl.String = option("Class in config.json.")
     release_date: pl.Date = option("Day of release.")
-    parameter_count: pl.Int64 = fact("Unique parameters, towers included, without multi-token-prediction heads.", ge=10**6, le=10**14)
+    parameter_count: pl.Int64 = fact(
+        "Unique parameters, towers included, without multi-token-prediction heads.", ge=10**6, le=10**14
+    )
     tower_parameter_count: pl.Int64 = option("Parameters of vision and audio towers.", ge=0, le=10**12)
     embedding_parameter_count: pl.Int64 = fact("Parameters of the input token table.", ge=1, le=10**12)
     tied_embeddings: pl.Boolean = fact("Whether the output table is the input table.")
@@ -67,17 +69,20 @@ class Model(pa.DataFrameModel):
     shared_expert_width: pl.Int64 = option("Width of the shared experts together.", ge=1, le=10**7)
 
     @pa.dataframe_check
+    @classmethod
     def experts_are_part_of_the_parameters(cls, data: pa.PolarsData) -> pl.LazyFrame:
         """Experts and towers are counted in parameter_count."""
         parts = pl.sum_horizontal("expert_parameter_count", "tower_parameter_count", "embedding_parameter_count")
         return data.lazyframe.select(parts <= pl.col("parameter_count"))
 
     @pa.dataframe_check
+    @classmethod
     def a_token_goes_to_some_of_the_experts(cls, data: pa.PolarsData) -> pl.LazyFrame:
         """experts_per_token is at most experts."""
         return data.lazyframe.select(pl.col("experts_per_token").fill_null(0) <= pl.col("experts").fill_null(0))
 
     @pa.dataframe_check
+    @classmethod
     def heads_share_kv_heads_evenly(cls, data: pa.PolarsData) -> pl.LazyFrame:
         """kv_heads divides heads."""
         return data.lazyframe.select(pl.col("heads") % pl.col("kv_heads") == 0)
@@ -88,10 +93,12 @@ class Accelerator(pa.DataFrameModel):
 
     accelerator: pl.String = fact("Id, lower case.")
     name: pl.String = fact("Name for people.")
-    aliases: pl.List(pl.String) = option("Other names.")
+    aliases: Texts = option("Other names.")
     vendor: pl.String = fact("Vendor.")
     architecture: pl.String = fact("Architecture: an entry of catalogs/efficiencies.")
-    device_class: pl.String = fact("Kind of device.", isin=["datacenter", "workstation", "consumer", "edge", "apple", "cpu"])
+    device_class: pl.String = fact(
+        "Kind of device.", isin=["datacenter", "workstation", "consumer", "edge", "apple", "cpu"]
+    )
     badge_memory_bytes: pl.Int64 = fact("Memory as the vendor prints it.", gt=10**9, lt=10**13)
     device_memory_bytes: pl.Int64 = fact("Memory as software sees it.", gt=10**9, lt=10**13)
     memory_bytes_per_s: pl.Float64 = fact("Memory bandwidth.", gt=1e10, lt=1e14)
@@ -107,11 +114,13 @@ class Accelerator(pa.DataFrameModel):
     verdict: pl.String = fact("How well the facts are established.", isin=["confirmed", "corrected", "unconfirmed"])
 
     @pa.dataframe_check
+    @classmethod
     def has_a_16_bit_peak(cls, data: pa.PolarsData) -> pl.LazyFrame:
         """fp16_flop_per_s or bf16_flop_per_s is stated."""
         return data.lazyframe.select(pl.coalesce("bf16_flop_per_s", "fp16_flop_per_s").is_not_null())
 
     @pa.dataframe_check
+    @classmethod
     def software_sees_no_more_than_is_there(cls, data: pa.PolarsData) -> pl.LazyFrame:
         """device_memory_bytes is at most the badge read as GiB, and rounding."""
         return data.lazyframe.select(pl.col("device_memory_bytes") <= pl.col("badge_memory_bytes") * 1.09)
@@ -122,8 +131,10 @@ class Format(pa.DataFrameModel):
 
     format: pl.String = fact("Id, as in plans: bf16, fp8, int4-awq ...")
     name: pl.String = fact("Name for people.")
-    aliases: pl.List(pl.String) = option("Other names.")
-    dense_weight_bits: pl.Float64 = option("Bits of one weight of attention and plain feed-forward, scales included.", ge=1, le=64)
+    aliases: Texts = option("Other names.")
+    dense_weight_bits: pl.Float64 = option(
+        "Bits of one weight of attention and plain feed-forward, scales included.", ge=1, le=64
+    )
     expert_weight_bits: pl.Float64 = option("Bits of one weight of routed experts, scales included.", ge=1, le=64)
     table_weight_bits: pl.Float64 = option("Bits of one weight of the token tables.", ge=1, le=64)
     kv_bits: pl.Float64 = option("Bits of one cached number, where a cache can be kept so.", ge=1, le=64)
@@ -137,7 +148,9 @@ class Kernel(pa.DataFrameModel):
 
     kernel: pl.String = fact("Id.")
     compute: pl.String = fact("Unit that it runs on.", isin=["fp16", "bf16", "half", "fp8", "int8", "fp4"])
-    fallback: pl.String = option("Unit that it runs on where the first is missing.", isin=["fp16", "bf16", "half", "fp8", "int8", "fp4"])
+    fallback: pl.String = option(
+        "Unit that it runs on where the first is missing.", isin=["fp16", "bf16", "half", "fp8", "int8", "fp4"]
+    )
     launch_s: pl.Float64 = fact("Time before it does anything.", ge=0, lt=1e-2)
     flop_ratio: pl.Float64 = fact("Share of the unit's peak on large products.", gt=0, le=1)
     fallback_ratio: pl.Float64 = option("The same on the fallback unit.", gt=0, le=1)
@@ -152,7 +165,9 @@ class Architecture(pa.DataFrameModel):
     name: pl.String = fact("Name for people.")
     attention_launch_s: pl.Float64 = fact("Time of a decode-attention kernel before it reads.", ge=0, lt=1e-2)
     attention_bytes_ratio: pl.Float64 = fact("Share of bandwidth at which it reads the cache.", gt=0, le=1)
-    attention_flop_ratio: pl.Float64 = fact("Share of the 16-bit peak of prefill attention on long prompts.", gt=0, le=1)
+    attention_flop_ratio: pl.Float64 = fact(
+        "Share of the 16-bit peak of prefill attention on long prompts.", gt=0, le=1
+    )
     attention_ramp_tokens: pl.Float64 = fact("Prompt length at half of that rate.", ge=0, lt=1e6)
     collective_base_s: pl.Float64 = fact("All-reduce of two ranks before it moves a byte.", ge=0, lt=1e-2)
     link_ratio: pl.Float64 = fact("Share of the link's rate that collectives achieve.", gt=0, le=1)
@@ -176,7 +191,7 @@ class Engine(pa.DataFrameModel):
 
     engine: pl.String = fact("Id.")
     name: pl.String = fact("Name for people.")
-    aliases: pl.List(pl.String) = option("Other names.")
+    aliases: Texts = option("Other names.")
     version: pl.String = fact("Versions that the facts describe.")
     memory_setting: pl.String = option("The engine's own name of its memory setting.")
     pool_device_ratio: pl.Float64 = fact("Share of the device's memory that the pool starts from.", gt=0, le=1)
@@ -187,12 +202,16 @@ class Engine(pa.DataFrameModel):
     engine_large_batched_tokens: pl.Int64 = fact("The same on large devices.", ge=0, le=10**7)
     engine_sequences: pl.Int64 = fact("Sequences run at once, by default.", ge=1, le=10**6)
     engine_large_sequences: pl.Int64 = fact("The same on large devices.", ge=1, le=10**6)
-    engine_sampler_bytes_per_logit: pl.Float64 = fact("Memory of a sampling step per sequence and vocabulary entry.", ge=0, le=1000)
+    engine_sampler_bytes_per_logit: pl.Float64 = fact(
+        "Memory of a sampling step per sequence and vocabulary entry.", ge=0, le=1000
+    )
     engine_workspace_bytes: pl.Int64 = fact("Workspace of matrix libraries.", ge=0, le=10**11)
     engine_reads_whole_batch: pl.Boolean = fact("Whether all prompts of a batch are read in one pass.")
     engine_runtime_bytes: pl.Int64 = fact("Memory outside the tensor library.", ge=0, le=10**11)
     engine_runtime_bytes_per_layer: pl.Int64 = fact("The same, per layer.", ge=0, le=10**10)
-    engine_communicator_bytes: pl.Int64 = fact("Communicators and their buffers, with two ranks or more.", ge=0, le=10**11)
+    engine_communicator_bytes: pl.Int64 = fact(
+        "Communicators and their buffers, with two ranks or more.", ge=0, le=10**11
+    )
     engine_layer_s: pl.Float64 = fact("The engine's own time per layer and step.", ge=0, lt=0.1)
     engine_moe_layer_s: pl.Float64 = fact("The same per MoE layer, on top.", ge=0, lt=0.1)
     engine_step_s: pl.Float64 = fact("The engine's own time per step.", ge=0, lt=1)
@@ -200,13 +219,15 @@ class Engine(pa.DataFrameModel):
     engine_layer_floor_s: pl.Float64 = fact("Least time of a layer: how fast the host launches kernels.", ge=0, lt=0.1)
     engine_flop_ratio: pl.Float64 = fact("Prefill speed against today's best engines.", gt=0, le=2)
     engine_bytes_ratio: pl.Float64 = fact("Decode speed against today's best engines.", gt=0, le=2)
-    engine_prefill_share_ratio: pl.Float64 = fact("Share of others' prefill that falls into one client's decoding.", ge=0, le=2)
+    engine_prefill_share_ratio: pl.Float64 = fact(
+        "Share of others' prefill that falls into one client's decoding.", ge=0, le=2
+    )
     engine_first_token_steps: pl.Float64 = fact("Decode steps before the first token is visible.", ge=0, le=1000)
     engine_burst_ratio: pl.Float64 = fact("Share of others' prompts that are read before one's own.", ge=0, le=1)
-    formats: pl.List(pl.String) = fact("Number formats of weights that it reads.")
-    kv_formats: pl.List(pl.String) = fact("Number formats of its cache.")
-    architectures: pl.List(pl.String) = fact("Device architectures that it runs on.")
-    measured_accelerators: pl.List(pl.String) = option("Devices on which its constants were measured.")
+    formats: Texts = fact("Number formats of weights that it reads.")
+    kv_formats: Texts = fact("Number formats of its cache.")
+    architectures: Texts = fact("Device architectures that it runs on.")
+    measured_accelerators: Texts = option("Devices on which its constants were measured.")
 
 
 class Workload(pa.DataFrameModel):
@@ -214,8 +235,11 @@ class Workload(pa.DataFrameModel):
 
     workload: pl.String = fact("Id.")
     name: pl.String = fact("Name for people.")
-    aliases: pl.List(pl.String) = option("Other names.")
-    kind: pl.String = fact("static: one batch run to its end; closed_loop: each client sends its next when answered.", isin=["static", "closed_loop"])
+    aliases: Texts = option("Other names.")
+    kind: pl.String = fact(
+        "static: one batch run to its end; closed_loop: each client sends its next when answered.",
+        isin=["static", "closed_loop"],
+    )
     prompt_tokens: pl.Int64 = fact("Prompt length.", ge=1, le=10**8)
     output_tokens: pl.Int64 = fact("Output length.", ge=1, le=10**8)
     ttft_slo_s: pl.Float64 = fact("Objective of the time to first token.", gt=0, le=1e6)
@@ -264,7 +288,12 @@ REFERENCES: dict[str, dict[str, str]] = {
     # kind: field -> the kind that its values name
     "accelerator": {"architecture": "architecture"},
     "format": {"dense_kernel": "kernel", "expert_kernel": "kernel"},
-    "engine": {"formats": "format", "kv_formats": "format", "architectures": "architecture", "measured_accelerators": "accelerator"},
+    "engine": {
+        "formats": "format",
+        "kv_formats": "format",
+        "architectures": "architecture",
+        "measured_accelerators": "accelerator",
+    },
     "price": {"accelerator": "accelerator"},
     "measurement": {"model": "model", "accelerator": "accelerator", "engine": "engine", "workload": "workload"},
 }

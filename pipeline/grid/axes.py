@@ -22,11 +22,24 @@ if TYPE_CHECKING:
 
 Axes = dict[str, pl.DataFrame]
 
-KEYS = ["model", "weights", "kv", "engine", "accelerator", "device_count", "tp", "pp", "ep", "workload", "prompt_tokens", "output_tokens"]
+KEYS = [
+    "model",
+    "weights",
+    "kv",
+    "engine",
+    "accelerator",
+    "device_count",
+    "tp",
+    "pp",
+    "ep",
+    "workload",
+    "prompt_tokens",
+    "output_tokens",
+]
 """What tells two rows of `capacity` apart; `estimates` has `batch` besides."""
 
-FOR_PEOPLE = ["name", "hf_id", "aliases", "family", "release_date", "verdict", "vendor", "device_class", "badge_memory_bytes",
-              "version", "memory_setting"]  # fmt: skip
+FOR_PEOPLE = ["name", "hf_id", "aliases", "family", "release_date", "verdict", "vendor", "device_class",
+              "badge_memory_bytes", "version", "memory_setting"]  # fmt: skip
 
 
 def axes_of(catalogs: Catalogs, grid: Grid, as_of: date) -> Axes:
@@ -34,7 +47,9 @@ def axes_of(catalogs: Catalogs, grid: Grid, as_of: date) -> Axes:
     frames = catalogs.frames
     engines = chosen(frames["engine"], "engine", grid.engines)
     prices = cheapest(frames["price"], as_of, grid.market, grid.clouds)
-    accelerators = with_architecture(chosen(frames["accelerator"], "accelerator", grid.accelerators), frames["architecture"])
+    accelerators = with_architecture(
+        chosen(frames["accelerator"], "accelerator", grid.accelerators), frames["architecture"]
+    )
     accelerators = accelerators.join(prices, on="accelerator", how="left", maintain_order="left")
     axes = {
         "model": model_axis(chosen(frames["model"], "model", grid.models)),
@@ -68,7 +83,9 @@ def without_people(frame: pl.DataFrame) -> pl.DataFrame:
 def model_axis(models: pl.DataFrame) -> pl.DataFrame:
     """Models, with how many layers run each kind of projection, and small counts spelled out."""
     projections = {
-        f"{projection}_layers": pl.sum_horizontal(f"{kind}_layers" for kind, its in PROJECTIONS.items() if its == projection)
+        f"{projection}_layers": pl.sum_horizontal(
+            f"{kind}_layers" for kind, its in PROJECTIONS.items() if its == projection
+        )
         for projection in dict.fromkeys(PROJECTIONS.values())
     }
     counts = [each.alias(name) for name, each in projections.items() if name not in models.columns]
@@ -82,12 +99,20 @@ def model_axis(models: pl.DataFrame) -> pl.DataFrame:
 def weights_axis(formats: pl.DataFrame, kernels: pl.DataFrame, engines: pl.DataFrame) -> pl.DataFrame:
     """Number formats of weights, with the constants of the kernels that they run."""
     for group in GROUPS:
-        constants = kernels.rename({"kernel": f"{group}_kernel"} | {c: f"{group}_{c}" for c in kernels.columns if c != "kernel"})
+        constants = kernels.rename(
+            {"kernel": f"{group}_kernel"} | {c: f"{group}_{c}" for c in kernels.columns if c != "kernel"}
+        )
         if group == "half":
-            formats = formats.join(constants.filter(pl.col("half_kernel") == "bf16").with_columns(half_compute=pl.lit("half")), how="cross", maintain_order="left_right")
+            formats = formats.join(
+                constants.filter(pl.col("half_kernel") == "bf16").with_columns(half_compute=pl.lit("half")),
+                how="cross",
+                maintain_order="left_right",
+            )
         else:
             formats = formats.join(constants, on=f"{group}_kernel", how="left", maintain_order="left")
-    axis = without_people(formats).drop("kv_bits", *(f"{group}_kernel" for group in GROUPS)).rename({"format": "weights"})
+    axis = (
+        without_people(formats).drop("kv_bits", *(f"{group}_kernel" for group in GROUPS)).rename({"format": "weights"})
+    )
     return axis.with_columns(bit_of("weights", mentioned(engines, "formats")).alias("weights_bit"))
 
 
@@ -120,7 +145,9 @@ def workload_axis(workloads: pl.DataFrame) -> pl.DataFrame:
 def engine_axis(engines: pl.DataFrame, accelerators: pl.DataFrame, bands: pl.DataFrame) -> pl.DataFrame:
     """Engines, with their lists as sets of bits, and the widths of bands."""
     measured = dict(accelerators.select("accelerator", "architecture").iter_rows())
-    engines = engines.with_columns(measured_architectures=pl.col("measured_accelerators").list.eval(pl.element().replace_strict(measured)))
+    engines = engines.with_columns(
+        measured_architectures=pl.col("measured_accelerators").list.eval(pl.element().replace_strict(measured))
+    )
     bits = {
         "engine_weights_bits": bits_of("formats", mentioned(engines, "formats")),
         "engine_kv_bits": bits_of("kv_formats", mentioned(engines, "kv_formats")),
@@ -149,4 +176,9 @@ def bit_of(column: str, bits: Mapping[str, int]) -> pl.Expr:
 
 def bits_of(column: str, bits: Mapping[str, int]) -> pl.Expr:
     """The bits of a list of names."""
-    return pl.col(column).list.eval(pl.element().replace_strict(bits, default=0, return_dtype=pl.Int64)).list.sum().fill_null(0)
+    return (
+        pl.col(column)
+        .list.eval(pl.element().replace_strict(bits, default=0, return_dtype=pl.Int64))
+        .list.sum()
+        .fill_null(0)
+    )

@@ -18,7 +18,9 @@ COLUMNS = {"column": pl.String, "table_name": pl.String, "type": pl.String, "uni
 
 def columns_table() -> pl.DataFrame:
     """One row for every column of every published table."""
-    return pl.DataFrame([described(name, table) for table, columns in TABLES.items() for name in columns], schema=COLUMNS)
+    return pl.DataFrame(
+        [described(name, table) for table, columns in TABLES.items() for name in columns], schema=COLUMNS
+    )
 
 
 def described(name: str, table: str) -> dict[str, str]:

@@ -50,8 +50,8 @@ def local(work: Work, partitions: Sequence[Partition], workers: int) -> Iterator
         except BrokenProcessPool:
             continue
         return
-    message = f"workers were killed {TRIES} times (out of memory?); {len(missing)} partitions are missing: try --workers 1, then run again to resume"
-    raise RunError(message)
+    what = f"workers were killed {TRIES} times (out of memory?), and {len(missing)} partitions are missing"
+    raise RunError(f"{what}: run again to resume, with fewer --workers")
 
 
 def in_pool(work: Work, partitions: Sequence[Partition], workers: int) -> Iterator[Receipt]:

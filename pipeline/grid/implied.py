@@ -18,11 +18,17 @@ def _none(expr: Expr) -> Expr:
 
 def _attention() -> Expr:
     hidden, heads = col("hidden"), col("heads")
-    full = heads * col("head_dim") + col("kv_heads") * (col("head_dim") + col("value_head_dim")) + heads * col("value_head_dim")
+    full = (
+        heads * col("head_dim")
+        + col("kv_heads") * (col("head_dim") + col("value_head_dim"))
+        + heads * col("value_head_dim")
+    )
     sliding = heads * col("sliding_head_dim") * 2 + col("sliding_kv_heads") * col("sliding_head_dim") * 2
     query_width, latent = heads * (col("nope_head_dim") + col("rope_head_dim")), col("query_latent_dim")
     query = (hidden * latent + latent * query_width).fill_null(hidden * query_width)
-    key_value = hidden * (col("kv_latent_dim") + col("rope_head_dim")) + col("kv_latent_dim") * heads * (col("nope_head_dim") + col("value_head_dim"))
+    key_value = hidden * (col("kv_latent_dim") + col("rope_head_dim")) + col("kv_latent_dim") * heads * (
+        col("nope_head_dim") + col("value_head_dim")
+    )
     mla = query + key_value + heads * col("value_head_dim") * hidden
     linear = hidden * (col("linear_in_width") + col("linear_out_width"))
     plain = hidden * (full * (col("full_layers") + col("chunked_layers")) + sliding * col("sliding_layers"))

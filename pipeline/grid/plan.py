@@ -49,7 +49,7 @@ def crossed_first(axes: Axes, book: Book, wanted: Sequence[str], rules: Sequence
 
 
 def kept(grid: pl.LazyFrame, rules: Sequence[str]) -> pl.LazyFrame:
-    """The rows that meet all of these rules. (In Polars 2 an empty filter keeps no row.)"""
+    """The rows that meet all of these rules; in Polars 2 an empty filter would keep none."""
     return grid.filter(*map(pl.col, rules)) if rules else grid
 
 
@@ -100,7 +100,9 @@ def census(axes: Axes, book: Book, rules: Sequence[str] = RULES) -> Census:
     given = {column for frame in axes.values() for column in frame.columns}
     left = in_order(book, rules, given)
     needed = {column for q in left for column in q.inputs}
-    frames = [frame.select(columns) for frame in axes.values() if (columns := [c for c in frame.columns if c in needed])]
+    frames = [
+        frame.select(columns) for frame in axes.values() if (columns := [c for c in frame.columns if c in needed])
+    ]
     later = [prod(frame.height for frame in frames[place + 1 :]) for place in range(len(frames))]
     grid, met, dropped = pl.DataFrame({"": [0]}), set[str](), dict.fromkeys(rules, 0)
     for frame, times in zip(frames, later, strict=True):

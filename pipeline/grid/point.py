@@ -64,7 +64,9 @@ def point_axes(point: Point, catalogs: Catalogs, as_of: date) -> Axes:
 
 def with_facts(axis: pl.DataFrame, facts: Mapping[str, Any]) -> pl.DataFrame:
     """The axis with some facts taken otherwise."""
-    return axis.with_columns(pl.lit(value).cast(axis.schema[name]).alias(name) for name, value in facts.items() if name in axis.columns)
+    return axis.with_columns(
+        pl.lit(value).cast(axis.schema[name]).alias(name) for name, value in facts.items() if name in axis.columns
+    )
 
 
 def formulas_of(axes: Axes) -> Book:
@@ -85,7 +87,10 @@ def point_row(axes: Axes) -> dict[str, Any]:
     row = by_grain(axes, formulas, [*given, *(q.name for q in order)], rules=[]).collect()
     refused = [formulas[rule].summary for rule in RULES if not row[rule].item()]
     if refused:
-        keys = ", ".join(f"{name} {row[name].item()}" for name in ("model", "weights", "kv", "accelerator", "engine", "tp", "pp", "ep"))
+        keys = ", ".join(
+            f"{name} {row[name].item()}"
+            for name in ("model", "weights", "kv", "accelerator", "engine", "tp", "pp", "ep")
+        )
         raise PipelineError("\n".join([f"this plan cannot run: {keys}", *(f"- {reason}" for reason in refused)]))
     late = depending_on("batch", order)
     solved = with_batches(row.drop("batch", *(q.name for q in late)), late)
@@ -93,7 +98,10 @@ def point_row(axes: Axes) -> dict[str, Any]:
     none = row["batch_max"].item() == 0
     row = row.with_columns(
         solved["batch_slo"],
-        *(pl.lit(None if none else at_top[name].item(), pl.Float64).alias(f"batch_max_{name}") for name in ("output_tokens_per_s", "usd_per_mtok_output")),
+        *(
+            pl.lit(None if none else at_top[name].item(), pl.Float64).alias(f"batch_max_{name}")
+            for name in ("output_tokens_per_s", "usd_per_mtok_output")
+        ),
     )
     published = [*SHARED, *(name for name in ANSWERS if name in row.columns)]
     return row.select(*published, pl.exclude(*published, *RULES, "")).row(0, named=True)

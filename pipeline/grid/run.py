@@ -7,6 +7,7 @@ import json
 import shutil
 from dataclasses import asdict, dataclass
 from functools import partial, reduce
+from math import prod
 from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from pipeline.grid.schema import validated
 from pipeline.grid.tables import book_for, capacity_of, estimates_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from datetime import date
 
     from pipeline.facts.catalog import Catalogs
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
     from pipeline.grid.executors import Partition
     from pipeline.grid.selection import Grid
 
-ROWS_A_PARTITION = 250_000
-"""Rows of estimates computed at once: large enough to plan once for many, small enough for memory."""
+ROWS_A_PARTITION = 800_000
+"""Rows of estimates crossed at once: enough to plan once for many, few enough for memory."""
+FEW_MODELS = 5
 MANIFEST = "manifest.json"
 LATEST = "latest"
 PARTS = ".parts"
@@ -74,7 +76,9 @@ def content_key(axes: Axes) -> str:
 def code_key() -> str:
     """A hash of the package's own sources below this floor."""
     package = Path(__file__).parent.parent
-    sources = [path for room in ("core", "facts", "estimators", "grid") for path in sorted((package / room).glob("*.py"))]
+    sources = [
+        path for room in ("core", "facts", "estimators", "grid") for path in sorted((package / room).glob("*.py"))
+    ]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
@@ -92,21 +96,33 @@ def counted(axes: Axes) -> Census:
     return found
 
 
-def by_kinds(models: pl.DataFrame) -> Iterator[pl.DataFrame]:
-    """Models in groups that need the same formulas, in their order."""
+def by_kinds(models: pl.DataFrame) -> list[pl.DataFrame]:
+    """Models in groups that need the same formulas; groups of a few models share one group.
+
+    A model computed among others of its kind never computes what it has not; planning costs as much
+    as ten thousand rows, so that a group of its own pays from some models on.
+    """
     counts = sorted(each for each in models.columns if each.endswith("_layers"))
     signature = pl.concat_str([(pl.col(each) > 0).cast(pl.Int8) for each in counts])
-    yield from models.with_columns(signature.alias("")).partition_by("", maintain_order=True, include_key=False)
+    rare = pl.len().over(signature) < FEW_MODELS
+    groups = models.with_columns(pl.when(rare).then(pl.lit("rare")).otherwise(signature).alias(""))
+    return groups.partition_by("", maintain_order=True, include_key=False)
 
 
 def partitions(axes: Axes, most: int = ROWS_A_PARTITION) -> list[Partition]:
-    """Models to compute together: same formulas, and at most so many rows before infeasible ones are dropped."""
-    rows_a_model = 1
-    for name, frame in axes.items():
-        rows_a_model *= 1 if name == "model" else frame.height
-    together = max(1, 4 * most // rows_a_model)  # about three plans in four are dropped
+    """Models to compute together: alike, and at most so many rows before infeasible ones are dropped."""
+    rows_a_model = prod(frame.height for name, frame in axes.items() if name != "model")
     groups = (models["model"].to_list() for models in by_kinds(axes["model"]))
-    return [tuple(group[start : start + together]) for group in groups for start in range(0, len(group), together)]
+    return [part for group in groups for part in dealt(group, -(-len(group) * rows_a_model // most))]
+
+
+def dealt(models: list[str], parts: int) -> list[Partition]:
+    """Some models in so many parts of about one size.
+
+    >>> dealt(["a", "b", "c"], 2)
+    [('a', 'c'), ('b',)]
+    """
+    return [tuple(models[start::parts]) for start in range(min(parts, len(models)))]
 
 
 def estimates_path(folder: Path, model: str) -> Path:
@@ -165,13 +181,17 @@ def write_tables(job: Job, catalogs: Catalogs) -> None:
 def publish(job: Job, found: Census, receipts: list[Receipt], seconds: float, version: str) -> dict[str, Any]:
     """Write the manifest, then switch `latest`: from now on the run is visible."""
     shutil.rmtree(job.folder / PARTS, ignore_errors=True)
+    files = [path for path in sorted(job.folder.rglob("*")) if path.is_file()]
     manifest = {
         "run": job.id, "capgrid_version": version, "as_of": job.as_of, "grid": asdict(job.grid), "content_key": job.key,
         "folder": str(job.folder.resolve()),
         "plans": asdict(found) | {"dropped": {k: v for k, v in found.dropped.items() if v}},
-        "rows": {"estimates": sum(r.estimates_rows for r in receipts), "capacity": sum(r.capacity_rows for r in receipts)},
+        "rows": {
+            "estimates": sum(r.estimates_rows for r in receipts),
+            "capacity": sum(r.capacity_rows for r in receipts),
+        },
         "seconds": round(seconds, 3),
-        "files": {str(path.relative_to(job.folder)): path.stat().st_size for path in sorted(job.folder.rglob("*")) if path.is_file()},
+        "files": {str(path.relative_to(job.folder)): path.stat().st_size for path in files},
     }  # fmt: skip
     write_json(manifest, job.folder / MANIFEST)
     point_link(job.folder.parent / LATEST, job.id)
@@ -190,7 +210,11 @@ def find_run(out: Path, run: str | None = None) -> Path:
     if run and run != LATEST and run not in known and not folder.is_dir():
         raise UnknownNameError("run", run, known, hint=f"Runs stand in {out}.")
     if not folder.is_dir():
-        message = f"{out}: holds no complete run yet; `capgrid run` makes one" if not folder.is_symlink() else f"{folder}: points to a run that is gone; `capgrid run` makes a new one"
+        message = (
+            f"{out}: holds no complete run yet; `capgrid run` makes one"
+            if not folder.is_symlink()
+            else f"{folder}: points to a run that is gone; `capgrid run` makes a new one"
+        )
         raise RunError(message)
     check_run(folder)
     return folder.resolve()
@@ -214,7 +238,5 @@ def check_run(folder: Path) -> dict[str, Any]:
         raise RunError(message) from error
     wrong = [name for name, size in files if not (folder / name).is_file() or (folder / name).stat().st_size != size]
     if wrong:
-        message = f"{folder}: the run is damaged: {', '.join(wrong[:3])} {'is' if len(wrong) == 1 else 'are'} missing or of another size; {again}"
-        raise RunError(message)
+        raise RunError(f"{folder}: the run is damaged, missing or of another size: {', '.join(wrong[:3])}; {again}")
     return manifest
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandera.polars as pa
 import polars as pl
@@ -12,9 +12,15 @@ import polars as pl
 from pipeline.core.errors import PipelineError
 from pipeline.grid.axes import KEYS
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 NAME, COUNT, BYTES, TRUTH, DAY = pl.Enum, pl.Int64, pl.Int64, pl.Boolean, pl.Date
 REAL = pl.Float32
 """Seconds, rates and dollars: computed as Float64, stored as Float32, whose error is far inside any band."""
+
+
+MOST = 1e30
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,19 @@ class Column:
     least: float = 0.0
     nullable: bool = False
     is_edge: bool = False
+
+    def holds(self, name: str) -> pl.Expr:
+        """Whether a value is known, finite and not below the least; an unknown one may be where it is allowed."""
+        known = (
+            pl.col(name).is_not_null()
+            if self.dtype in {NAME, TRUTH, DAY, pl.String}
+            else pl.col(name).is_between(self.least, MOST)
+        )
+        return (
+            known.fill_null(True)
+            if self.nullable and self.dtype in {COUNT, BYTES, REAL}
+            else known | pl.lit(self.nullable)
+        )
 
     def stored(self, name: str) -> pl.Expr:
         """The column as it is written."""
@@ -51,7 +70,8 @@ SHARED: dict[str, Column] = {
     "batch": count,
     "parameter_count": count, "active_parameter_count": count,
     "weight_bytes": size, "kv_bytes_per_token": real, "kv_bytes_per_sequence": size, "sequence_bytes": size,
-    "activation_bytes": size, "overhead_bytes": size, "device_memory_bytes": size, "kv_pool_bytes": Column(BYTES, -1e15),
+    "activation_bytes": size, "overhead_bytes": size, "device_memory_bytes": size,
+    "kv_pool_bytes": Column(BYTES, -1e15),
     "vram_bytes": size, "vram_bytes_lo": edge, "vram_bytes_hi": edge, "fits": truth, "limited_by": name,
     "ttft_s": real, "ttft_s_lo": edge, "ttft_s_hi": edge,
     "tpot_s": real, "tpot_s_lo": edge, "tpot_s_hi": edge, "e2e_s": real,
@@ -82,18 +102,21 @@ DESCRIBED = {
     "pp": "Pipeline stages.",
     "ep": "Expert-parallel ranks, among the tensor-parallel ones.",
     "workload": "Kind of traffic: an id of catalogs/workloads.",
-    "batch": "Sequences running at once on one replica; in `capacity` the operating batch: batch_slo, or the largest that runs where no batch meets the objectives, or 1 where nothing fits.",
-    "batch_slo": "Largest batch that meets the workload's objectives, fits, and stays within the engine's limit; 0 where none does.",
-    "batch_max_output_tokens_per_s": "Output tokens per second at the largest batch that fits and that the engine runs.",
-    "batch_max_usd_per_mtok_output": "Price of a million output tokens at the largest batch that fits and that the engine runs.",
+    "batch": "Sequences running at once on one replica; in `capacity` the operating batch: batch_slo, "
+    "or the largest that runs where no batch meets the objectives, or 1 where nothing fits.",
+    "batch_slo": "Largest batch that meets the workload's objectives, fits, and stays within the engine's limit, or 0.",
+    "batch_max_output_tokens_per_s": "Output tokens per second at the largest batch that runs.",
+    "batch_max_usd_per_mtok_output": "Price of a million output tokens at the largest batch that runs.",
     "price_cloud": "Cloud whose price is used: the cheapest per device in the grid's market.",
     "price_date": "Day from which that price holds.",
 }
 
 LAWS: dict[str, pl.Expr] = {
     "vram_is_the_sum_of_its_parts": pl.col("vram_bytes")
-    == pl.sum_horizontal("weight_bytes", "activation_bytes", "overhead_bytes") + pl.col("batch") * pl.col("sequence_bytes"),
-    "fits_is_room_in_the_pool": pl.col("fits") == (pl.col("batch") * pl.col("sequence_bytes") <= pl.col("kv_pool_bytes")),
+    == pl.sum_horizontal("weight_bytes", "activation_bytes", "overhead_bytes")
+    + pl.col("batch") * pl.col("sequence_bytes"),
+    "fits_is_room_in_the_pool": pl.col("fits")
+    == (pl.col("batch") * pl.col("sequence_bytes") <= pl.col("kv_pool_bytes")),
     "what_does_not_fit_is_limited_by_memory": pl.col("fits") == (pl.col("limited_by") != "memory"),
     "the_first_token_comes_before_the_last": pl.col("ttft_s") <= pl.col("e2e_s"),
     "replica_is_tp_times_pp_devices": pl.col("device_count") == pl.col("tp") * pl.col("pp"),
@@ -117,36 +140,56 @@ def stored(frame: pl.LazyFrame, table: str) -> pl.LazyFrame:
 
 @cache
 def schema(table: str) -> pa.DataFrameSchema:
-    """The Pandera schema of a table: strict, ordered, with its laws."""
-    laws = LAWS | (ANSWER_LAWS if table == "capacity" else {})
-    columns = {name: _pandera(column) for name, column in TABLES[table].items()}
-    checks = [pa.Check(_law(law), name=name) for name, law in laws.items()]
-    return pa.DataFrameSchema(columns, checks=checks, strict=True, ordered=True)
+    """The Pandera schema of a table: columns and types, strict and ordered; bounds and laws over whole rows."""
+    columns = {
+        name: pa.Column(None if column.dtype == NAME else column.dtype, nullable=True)
+        for name, column in TABLES[table].items()
+    }
+    checks = {"every_value_is_known_and_within_its_bounds": pl.all_horizontal(bounds(table).values())} | laws(table)
+    return pa.DataFrameSchema(
+        columns, checks=[_check(name, holds) for name, holds in checks.items()], strict=True, ordered=True
+    )
 
 
-def _pandera(column: Column) -> pa.Column:
-    bounded = column.dtype in {COUNT, BYTES, REAL}
-    checks = [pa.Check.in_range(column.least, 1e30)] if bounded else []
-    return pa.Column(None if column.dtype == NAME else column.dtype, checks=checks, nullable=column.nullable)
+def laws(table: str) -> dict[str, pl.Expr]:
+    """What holds between the columns of a row."""
+    return LAWS | (ANSWER_LAWS if table == "capacity" else {})
 
 
-def _law(law: pl.Expr) -> Any:
-    return lambda data: data.lazyframe.select(law)
+def bounds(table: str) -> dict[str, pl.Expr]:
+    """What holds of each column alone: known where it must be, finite, at least its least value."""
+    return {f"{name} >= {column.least:g}": column.holds(name) for name, column in TABLES[table].items()}
+
+
+def _check(name: str, holds: pl.Expr) -> pa.Check:
+    return pa.Check(lambda data: data.lazyframe.select(holds), name=name)
 
 
 def validated(frame: pl.DataFrame, table: str) -> pl.DataFrame:
     """The frame, if it keeps every promise of its table.
 
     Raises:
-        PipelineError: broken promises, each with an example; a formula or a fact is wrong.
+        PipelineError: broken promises, each with its count and an example; a formula or a fact is wrong.
     """
     try:
         schema(table).validate(frame, lazy=True)
     except pa.errors.SchemaErrors as error:
-        broken = error.failure_cases.unique(["column", "check"], keep="first", maintain_order=True)
-        lines = [f"{table}: {case['column'] or ''} {case['check']}: {str(case['failure_case'])[:300]}" for case in broken.iter_rows(named=True)]
-        raise PipelineError("\n".join(lines)) from error
+        lines = [*broken(frame, table), *map(str, error.failure_cases["check"].unique(maintain_order=True))]
+        raise PipelineError("\n".join(f"{table}: {line}" for line in lines)) from error
     return frame
+
+
+def broken(frame: pl.DataFrame, table: str) -> Iterator[str]:
+    """Each broken bound and law: how many rows, and the keys of the first."""
+    for name, holds in (bounds(table) | laws(table)).items():
+        bad = (
+            frame.filter(~holds.fill_null(False))
+            if set(holds.meta.root_names()) <= set(frame.columns)
+            else frame.clear()
+        )
+        if bad.height:
+            first = bad.select(keys(table)).row(0, named=True)
+            yield f"{name} does not hold in {bad.height} rows; first: {', '.join(f'{k} {v}' for k, v in first.items())}"
 
 
 def keys(table: str) -> list[str]:

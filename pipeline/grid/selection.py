@@ -71,7 +71,9 @@ def grid_path(name: str, folder: Path) -> Path:
     for path in (Path(name), bundled):
         if path.suffix == SUFFIX and path.is_file():
             return path
-    raise UnknownNameError("grid", name, grids_in(folder), hint=f"Bundled: {', '.join(grids_in(folder))}; or give a file.")
+    raise UnknownNameError(
+        "grid", name, grids_in(folder), hint=f"Bundled: {', '.join(grids_in(folder))}; or give a file."
+    )
 
 
 def checked(path: Path, said: dict[str, Any], catalogs: Catalogs) -> Grid:
@@ -87,7 +89,11 @@ def checked(path: Path, said: dict[str, Any], catalogs: Catalogs) -> Grid:
         problems.append(f"{path}: market = {market!r} is neither on-demand nor spot")
     clouds = said.get("clouds", [])
     clouds_known = set(catalogs.frames["price"]["cloud"])
-    problems += [f"{path}: clouds: no cloud named '{each}'. {nearest(str(each), clouds_known)}" for each in clouds if each not in clouds_known]
+    problems += [
+        f"{path}: clouds: no cloud named '{each}'. {nearest(str(each), clouds_known)}"
+        for each in clouds
+        if each not in clouds_known
+    ]
     if problems:
         raise GridError("\n".join(problems))
     return Grid(path.stem, batches=batches, parallel=parallel, market=market, clouds=tuple(clouds), **chosen)

@@ -45,11 +45,18 @@ def capacity_of(axes: Axes) -> pl.DataFrame:
     given = {column for frame in plans.values() for column in frame.columns}
     late = depending_on("batch", in_order(formulas, [*wanted, "slo_load_ratio"], given | {"batch"}))
     made_late = {q.name for q in late}
-    early = [*(name for name in wanted if name not in made_late), *(c for q in late for c in q.inputs if c not in made_late | {"batch"})]
+    early = [
+        *(name for name in wanted if name not in made_late),
+        *(c for q in late for c in q.inputs if c not in made_late | {"batch"}),
+    ]
     rows = by_grain(plans, formulas, [*KEYS, *early]).collect()
     rows = with_batches(rows, late)
     at_max = evaluate(rows.lazy().with_columns(batch=col("batch_top").clip(1)), needed(AT_BATCH_MAX, late))
-    rows = rows.with_columns(at_max.select(pl.when(batch_max=0).then(None).otherwise(name).alias(f"batch_max_{name}") for name in AT_BATCH_MAX).collect())
+    rows = rows.with_columns(
+        at_max.select(
+            pl.when(batch_max=0).then(None).otherwise(name).alias(f"batch_max_{name}") for name in AT_BATCH_MAX
+        ).collect()
+    )
     return stored(evaluate(rows.lazy(), needed(wanted, late)), "capacity").collect()
 
 
@@ -58,7 +65,12 @@ def with_batches(rows: pl.DataFrame, late: list[Quantity]) -> pl.DataFrame:
     objectives = needed(["slo_load_ratio"], late)
 
     def load(probes: pl.DataFrame) -> pl.Series:
-        return evaluate(probes.lazy().rename({"probe": "batch"}), objectives).select("slo_load_ratio").collect().to_series()
+        return (
+            evaluate(probes.lazy().rename({"probe": "batch"}), objectives)
+            .select("slo_load_ratio")
+            .collect()
+            .to_series()
+        )
 
     reads = list(dict.fromkeys(c for q in objectives for c in q.inputs if c in rows.columns))
     rows = rows.with_columns(batch_top=pl.min_horizontal("batch_max", "sequences_max"))
@@ -83,5 +95,3 @@ def needed(names: Iterable[str], late: list[Quantity]) -> list[Quantity]:
     book = {q.name: q for q in late}
     given = {column for q in late for column in q.inputs if column not in book}
     return in_order(book, [name for name in names if name in book], given)
-
-
