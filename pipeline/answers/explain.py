@@ -103,8 +103,8 @@ def fact_source(column: str, axes: Axes, catalogs: Catalogs, asked: Mapping[str,
         if found.height:
             fact = found.row(0, named=True)
             mark = "assumption: " if fact["source_kind"] == "assumption" else ""
-            return f"{mark}{fact['source_title']} [{fact['file']}: {name}]"
-    return f"derived from the entry [{OWNER.get(axis, axis)} {entry}]"
+            return f"{mark}{fact['source_title']}; {fact['file']}: {name}"
+    return f"derived from the {OWNER.get(axis, axis)} {entry}"
 
 
 def places(axis: str, entry: str, column: str, catalogs: Catalogs) -> list[tuple[str, str, str]]:

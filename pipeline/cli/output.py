@@ -14,6 +14,7 @@ NARROW = 60
 SCALES = {
     "B": ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")),
     "B/token": ((1e6, "MB/token"), (1e3, "kB/token")),
+    "B/sequence": ((1e9, "GB/sequence"), (1e6, "MB/sequence"), (1e3, "kB/sequence")),
     "B/s": ((1e12, "TB/s"), (1e9, "GB/s")),
     "FLOP/s": ((1e15, "PFLOP/s"), (1e12, "TFLOP/s")),
     "FLOP": ((1e12, "TFLOP"), (1e9, "GFLOP")),

@@ -32,18 +32,23 @@ class Column:
     nullable: bool = False
     is_edge: bool = False
 
+    @property
+    def is_number(self) -> bool:
+        """Whether the column counts or measures something."""
+        return self.dtype in {COUNT, BYTES, REAL}
+
     def holds(self, name: str) -> pl.Expr:
-        """Whether a value is known, finite and not below the least; an unknown one may be where it is allowed."""
-        known = (
-            pl.col(name).is_not_null()
-            if self.dtype in {NAME, TRUTH, DAY, pl.String}
-            else pl.col(name).is_between(self.least, MOST)
-        )
-        return (
-            known.fill_null(True)
-            if self.nullable and self.dtype in {COUNT, BYTES, REAL}
-            else known | pl.lit(self.nullable)
-        )
+        """Whether each value is known, finite and not below the least; an unknown one where it may be."""
+        column = pl.col(name)
+        known = column.is_between(self.least, MOST) if self.is_number else column.is_not_null()
+        return known.fill_null(True) if self.is_number and self.nullable else known | pl.lit(self.nullable)
+
+    def all_hold(self, name: str) -> pl.Expr:
+        """The same of the whole column at once, in a tenth of the time: a sum shows what is not finite."""
+        column = pl.col(name)
+        known = (column.null_count() == 0) | pl.lit(self.nullable)
+        within = (column.min() >= self.least) & column.sum().is_finite()
+        return known & within.fill_null(True) if self.is_number else known
 
     def stored(self, name: str) -> pl.Expr:
         """The column as it is written."""
@@ -145,7 +150,8 @@ def schema(table: str) -> pa.DataFrameSchema:
         name: pa.Column(None if column.dtype == NAME else column.dtype, nullable=True)
         for name, column in TABLES[table].items()
     }
-    checks = {"every_value_is_known_and_within_its_bounds": pl.all_horizontal(bounds(table).values())} | laws(table)
+    whole = pl.all_horizontal(column.all_hold(name) for name, column in TABLES[table].items())
+    checks = {"every_value_is_known_and_within_its_bounds": whole} | laws(table)
     return pa.DataFrameSchema(
         columns, checks=[_check(name, holds) for name, holds in checks.items()], strict=True, ordered=True
     )

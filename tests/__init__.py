@@ -1,0 +1,1 @@
+"""The tests of capgrid: laws, promised numbers, and one change in one place."""
