@@ -24,18 +24,18 @@ from pathlib import Path
 
 os.environ["POLARS_MAX_THREADS"] = "1"
 
-import duckdb  # noqa: E402
-import plain_python  # noqa: E402
-import polars as pl  # noqa: E402
+import duckdb
+import plain_python
+import polars as pl
 
-import pipeline  # noqa: E402
-from pipeline.estimators.feasible import RULES  # noqa: E402
-from pipeline.grid.axes import Axes, axes_of  # noqa: E402
-from pipeline.grid.plan import by_grain  # noqa: E402
-from pipeline.grid.run import partitions  # noqa: E402
-from pipeline.grid.schema import validated  # noqa: E402
-from pipeline.grid.selection import read_grid  # noqa: E402
-from pipeline.grid.tables import book_for, capacity_of, estimates_of  # noqa: E402
+import pipeline
+from pipeline.estimators.feasible import RULES
+from pipeline.grid.axes import Axes, axes_of
+from pipeline.grid.plan import by_grain
+from pipeline.grid.run import partitions
+from pipeline.grid.schema import validated
+from pipeline.grid.selection import read_grid
+from pipeline.grid.tables import book_for, capacity_of, estimates_of
 
 AS_OF = date(2026, 11, 22)
 SAMPLE = 2000
@@ -100,7 +100,8 @@ def main() -> None:
 def report(seconds: dict[str, list[float]], rows: int, size: int) -> None:
     """Medians per million rows, and what they are against the pipeline."""
     median = {name: statistics.median(each) for name, each in seconds.items()}
-    print(f"{rows:,} rows of estimates, {size / rows:.1f} bytes a row; CPU-s per million rows, median of {len(seconds['encode'])} rounds")
+    print(f"{rows:,} rows of estimates, {size / rows:.1f} bytes a row")
+    print(f"CPU-s per million rows, median of {len(seconds['encode'])} rounds")
     for name in ("encode", "pipeline", "duckdb", "python", "answers"):
         spread = f"{min(seconds[name]):.3f} .. {max(seconds[name]):.3f}"
         print(f"{name:<9} {median[name]:8.3f}  ({spread})  {median[name] / median['pipeline']:6.2f} x pipeline")

@@ -158,7 +158,8 @@ def memory(r: Any) -> dict[str, Any]:
     return {
         "weight_bytes": r.weights, "kv_bytes_per_token": per_token, "kv_bytes_per_sequence": int(sequence),
         "sequence_bytes": need, "activation_bytes": activation, "overhead_bytes": overhead, "kv_pool_bytes": pool,
-        "vram_bytes": r.weights + activation + overhead + r.batch * need, "fits": r.fits, "batch_max": max(pool // need, 0),
+        "vram_bytes": r.weights + activation + overhead + r.batch * need, "fits": r.fits,
+        "batch_max": max(pool // need, 0),
     }  # fmt: skip
 
 

@@ -31,7 +31,7 @@ def columns_page() -> Iterator[str]:
     """Every published column."""
     yield from ("# Columns", "", GENERATED, "")
     yield "Both tables are sorted, typed and checked per partition. Units are the last word of a name; memory is per"
-    yield "device, speed and cost are per replica. `capgrid sql \"FROM columns\"` is this page as a table."
+    yield 'device, speed and cost are per replica. `capgrid sql "FROM columns"` is this page as a table.'
     for table, rows in columns_table().group_by("table_name", maintain_order=True):
         yield from ("", f"## `{table[0]}`", "", "| column | type | unit | meaning | source |", "|---|---|---|---|---|")
         for row in rows.iter_rows(named=True):
@@ -42,7 +42,7 @@ def columns_page() -> Iterator[str]:
 def fields_page() -> Iterator[str]:
     """Every field of every catalog."""
     yield from ("# Catalog fields", "", GENERATED, "")
-    yield "Every entry also has `source` (and may have `source_of = { field = \"id\" }`); models have `layers` besides:"
+    yield 'Every entry also has `source` (and may have `source_of = { field = "id" }`); models have `layers` besides:'
     yield "how many layers of which kind of attention, such as `layers = { full = 8, sliding = 40 }`."
     for kind, model in SCHEMAS.items():
         columns = model.to_schema().columns

@@ -5,21 +5,23 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner, Result
 
+import pipeline
 from pipeline.answers.places import bundled
 from pipeline.cli.main import cli
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
-KEYS = (
-    "model weights kv engine accelerator device_count tp pp ep workload prompt_tokens output_tokens"
-).split()  # fmt: skip
+    from pipeline.facts.catalog import Catalogs
+
+KEYS = "model weights kv engine accelerator device_count tp pp ep workload prompt_tokens output_tokens".split()
 BOTH = (
     "parameter_count active_parameter_count weight_bytes kv_bytes_per_token kv_bytes_per_sequence activation_bytes "
     "overhead_bytes device_memory_bytes vram_bytes fits limited_by ttft_s tpot_s e2e_s output_tokens_per_s "
@@ -58,6 +60,16 @@ def invoke(*args: object, code: int = 0) -> Result:
         raise AssertionError(f"a traceback instead of a message: {result.exception!r}") from result.exception
     assert result.exit_code == code, f"exit code {result.exit_code}, not {code}: {result.output[-2000:]}"
     return result
+
+
+@pytest.fixture(scope="session", autouse=True)
+def bundled_catalogs() -> Iterator[Catalogs]:
+    """The bundled catalogs, read once for all calls of a session: frames do not change."""
+    read = pipeline.catalogs
+    once = cache(read)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "catalogs", lambda folder=None: read(folder) if folder else once())
+        yield once()
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import runpy
 from pathlib import Path
 
 import pytest
+
 from pipeline.cli.main import cli
 
 ROOT = Path(__file__).parent.parent
