@@ -98,12 +98,16 @@ def fact_source(column: str, axes: Axes, catalogs: Catalogs, asked: Mapping[str,
     if column in asked or axis in {"batch", "parallel", ""}:
         return "asked for"
     entry = str(axes[axis][axis].item())
+    if column in FROM_PRICE:
+        axis, entry, column = "price", str(axes[axis]["price_name"].item() or ""), FROM_PRICE[column]
     for kind, name, field in places(axis, entry, column, catalogs):
         found = catalogs.facts.filter(kind=kind, name=name, field=field)
         if found.height:
             fact = found.row(0, named=True)
             mark = "assumption: " if fact["source_kind"] == "assumption" else ""
             return f"{mark}{fact['source_title']}; {fact['file']}: {name}"
+    if axis == "price" and not entry:
+        return "no price in force in catalogs/prices"
     return f"derived from the {OWNER.get(axis, axis)} {entry}"
 
 
@@ -111,9 +115,11 @@ def places(axis: str, entry: str, column: str, catalogs: Catalogs) -> list[tuple
     """Catalog entries that a column of an axis may come from: kind, name, field."""
     kind = OWNER.get(axis, axis)
     found = [(kind, entry, column), *((kind, entry, field) for field in LEFT_OUT.get(column, ()))]
+    if kind == "price":
+        return found
     row = catalogs.frames[kind].row(by_predicate=pl.col(kind) == entry, named=True)
     if kind == "accelerator":
-        found += [("architecture", row["architecture"], column), ("price", entry, "usd_per_hour")]
+        found.append(("architecture", row["architecture"], column))
     if kind == "format":
         found += [
             ("kernel", row[f"{group}_kernel"] or "", column.removeprefix(f"{group}_")) for group in ("dense", "expert")
@@ -123,6 +129,9 @@ def places(axis: str, entry: str, column: str, catalogs: Catalogs) -> list[tuple
         found.append(("band", "default", column))
     return found
 
+
+FROM_PRICE = {"device_usd_per_hour": "usd_per_hour", "price_cloud": "cloud", "price_date": "from_date"}
+"""Columns that the cheapest price in force gives, and the field of the price."""
 
 LEFT_OUT = {
     # columns that an axis derives, and the fields that they are derived from

@@ -13,6 +13,7 @@ import polars as pl
 
 from pipeline.core.errors import CatalogError, nearest
 from pipeline.facts.names import Names, all_names, is_id, names_of
+from pipeline.facts.prices import price_name
 from pipeline.facts.schema import DEFAULTS, REFERENCES, SCHEMAS
 
 if TYPE_CHECKING:
@@ -52,8 +53,13 @@ class Entry:
 
     @property
     def id(self) -> str:
-        """The entry's own name; prices have none, and are named after what they price."""
-        return str(self.values.get(self.kind) or self.values.get("accelerator") or "?")
+        """The entry's own name; a price has none, and is named after the offer and its first day."""
+        return price_name(self.values) if self.kind == "price" else str(self.values.get(self.kind) or "?")
+
+    @property
+    def names(self) -> list[str]:
+        """All names that no other entry of the catalog may have."""
+        return [self.id] if self.kind == "price" else all_names(self.kind, self.values)
 
     def wrong(self, what: str) -> None:
         """Note a problem: file, entry, what."""
@@ -78,9 +84,15 @@ def load(folder: Path, layer_kinds: Mapping[str, Sequence[str]]) -> Catalogs:
         check_sources(entry, sources)
     problems += check_names(entries)
     problems += [problem for entry in entries for problem in entry.problems]
+    frames = {}
+    for kind in SCHEMAS:
+        whole = [entry for entry in entries if entry.kind == kind and not entry.problems]
+        try:
+            frames[kind] = frame_of(kind, whole, layer_kinds)
+        except CatalogError as error:
+            problems += error.problems
     if problems:
         raise CatalogError(problems)
-    frames = {kind: frame_of(kind, [e for e in entries if e.kind == kind], layer_kinds) for kind in SCHEMAS}
     return Catalogs(frames, facts_of(entries, sources), folder)
 
 
@@ -223,7 +235,7 @@ def check_sources(entry: Entry, sources: Mapping[str, object]) -> None:
 
 def check_names(entries: Sequence[Entry]) -> list[str]:
     """Ids and aliases are unique within their catalog, and references name entries."""
-    named = [(e, name.casefold()) for e in entries for name in all_names(e.kind, e.values)]
+    named = [(e, name.casefold()) for e in entries for name in e.names]
     counts = Counter((e.kind, name) for e, name in named)
     clashes = [
         f"{e.file}: '{e.id}': the name '{name}' is taken by another {e.kind}, or stands twice"

@@ -7,10 +7,21 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import date
 
+NAMED_BY = ["accelerator", "cloud", "instance", "market", "from_date"]
 OFFER = ["accelerator", "cloud", "instance", "devices", "market"]
+
+
+def price_name(price: Mapping[str, object]) -> str:
+    """The name of a price: what is offered, by whom, and from when.
+
+    >>> offer = {"accelerator": "l4", "cloud": "aws", "instance": "g6.xlarge", "market": "spot"}
+    >>> price_name({**offer, "from_date": "2026-07-20"})
+    'l4 aws g6.xlarge spot 2026-07-20'
+    """
+    return " ".join(str(price.get(each, "?")) for each in NAMED_BY)
 
 
 def in_force(prices: pl.DataFrame, as_of: date) -> pl.DataFrame:
@@ -35,4 +46,7 @@ def cheapest(prices: pl.DataFrame, as_of: date, market: str, clouds: Sequence[st
     best = offers.sort("device_usd_per_hour", "cloud", "instance").unique(
         "accelerator", keep="first", maintain_order=True
     )
-    return best.select("accelerator", "device_usd_per_hour", price_cloud="cloud", price_date="from_date")
+    name = pl.concat_str([pl.col(each).cast(pl.String) for each in NAMED_BY], separator=" ")
+    return best.select(
+        "accelerator", "device_usd_per_hour", price_cloud="cloud", price_date="from_date", price_name=name
+    )
