@@ -36,7 +36,7 @@ def catalogs(folder: Path | None = None) -> Catalogs:
     >>> catalogs().resolve("accelerator", "H100")
     'h100-sxm-80gb'
     """
-    from pipeline.answers.places import bundled  # noqa: PLC0415
+    from pipeline.core.places import bundled  # noqa: PLC0415
     from pipeline.estimators.attention import KINDS, needed_fields  # noqa: PLC0415
     from pipeline.facts.catalog import load  # noqa: PLC0415
 

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pipeline.answers.store import build
-from pipeline.grid.run import compute, counted, publish, write_tables
+from pipeline.grid.run import compute, counted, publish, published, write_tables
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def make(
     job: Job, catalogs: Catalogs, workers: int, version: str, said: Callable[[Receipt], object] = lambda _: None
 ) -> dict[str, Any]:
-    """Make a run and publish it; what a killed run left behind is taken up.
+    """Make a run and publish it; what a killed run left behind is taken up, and a complete one stays.
 
     Args:
         job: what to compute, and where to.
@@ -31,6 +31,8 @@ def make(
     Returns:
         The run's manifest.
     """
+    if manifest := published(job):
+        return manifest
     began = time.perf_counter()
     found = counted(job.axes)
     receipts = compute(job, workers, said)

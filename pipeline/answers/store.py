@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import duckdb
 
-from pipeline.answers.places import bundled
 from pipeline.core.errors import SqlError
+from pipeline.core.places import bundled
 from pipeline.grid.files import whole
 from pipeline.grid.run import check_run
 

@@ -93,7 +93,7 @@ def summary(manifest: dict[str, Any]) -> str:
     rows, seconds, plans = manifest["rows"], manifest["seconds"], manifest["plans"]
     dropped = ", ".join(f"{rule.replace('_', ' ')} not: {n:,}" for rule, n in plans["dropped"].items())
     return "\n".join([
-        f"run        {manifest['run']}",
+        f"run        {manifest['run']}{' (unchanged: nothing to compute)' if manifest.get('unchanged') else ''}",
         f"plans      {plans['kept']:,} of {plans['crossed']:,} ({dropped or 'none dropped'})",
         f"estimates  {rows['estimates']:,} rows",
         f"capacity   {rows['capacity']:,} rows",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -58,13 +60,27 @@ def in_pool(work: Work, partitions: Sequence[Partition], workers: int) -> Iterat
     """Partitions through one pool of processes, in the order in which they end."""
     context = multiprocessing.get_context("spawn")  # Polars threads do not survive a fork
     with one_thread_each(), ProcessPoolExecutor(min(workers, len(partitions)), context) as pool:
-        futures = [pool.submit(work, partition) for partition in partitions]
+        with deaf_to_interrupts():
+            futures = [pool.submit(work, partition) for partition in partitions]
         try:
             for future in as_completed(futures):
                 yield future.result()
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+@contextmanager
+def deaf_to_interrupts() -> Iterator[None]:
+    """Let processes started meanwhile ignore Ctrl-C: this one hears it, and ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

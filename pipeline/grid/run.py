@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from pipeline.core.errors import GridError, RunError, UnknownNameError
+from pipeline.core.places import PACKAGE, bundled
 from pipeline.grid.axes import axes_of
 from pipeline.grid.columns import columns_table
 from pipeline.grid.executors import Receipt, local
@@ -60,25 +61,22 @@ class Job:
 def job_of(catalogs: Catalogs, grid: Grid, as_of: date, out: Path) -> Job:
     """The run of a grid; equal inputs and formulas give an equal id."""
     axes = axes_of(catalogs, grid, as_of)
-    key = content_key(axes)
+    key = content_key({**axes, "facts": catalogs.facts})
     return Job(axes, grid, as_of, out / f"{as_of}-{grid.name}-{key[:10]}", key)
 
 
-def content_key(axes: Axes) -> str:
-    """A hash of everything that the numbers depend on: axes and formulas."""
+def content_key(frames: Axes) -> str:
+    """A hash of everything that a run says: axes, facts with their sources, formulas, SQL."""
     digest = hashlib.sha256(code_key().encode())
-    for name, frame in axes.items():
+    for name, frame in frames.items():
         digest.update(name.encode())
         digest.update(frame.write_ipc(None).getvalue())
     return digest.hexdigest()
 
 
 def code_key() -> str:
-    """A hash of the package's own sources below this floor."""
-    package = Path(__file__).parent.parent
-    sources = [
-        path for room in ("core", "facts", "estimators", "grid") for path in sorted((package / room).glob("*.py"))
-    ]
+    """A hash of the package's own sources, and of the SQL that comes with it."""
+    sources = [*sorted(PACKAGE.rglob("*.py")), *sorted(bundled("sql").rglob("*.sql"))]
     return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
@@ -181,6 +179,8 @@ def write_tables(job: Job, catalogs: Catalogs) -> None:
 def publish(job: Job, found: Census, receipts: list[Receipt], seconds: float, version: str) -> dict[str, Any]:
     """Write the manifest, then switch `latest`: from now on the run is visible."""
     shutil.rmtree(job.folder / PARTS, ignore_errors=True)
+    for leftover in job.folder.rglob(".*"):  # of workers that were killed while they wrote
+        leftover.unlink()
     files = [path for path in sorted(job.folder.rglob("*")) if path.is_file()]
     manifest = {
         "run": job.id, "capgrid_version": version, "as_of": job.as_of, "grid": asdict(job.grid), "content_key": job.key,
@@ -196,6 +196,18 @@ def publish(job: Job, found: Census, receipts: list[Receipt], seconds: float, ve
     write_json(manifest, job.folder / MANIFEST)
     point_link(job.folder.parent / LATEST, job.id)
     return manifest
+
+
+def published(job: Job) -> dict[str, Any] | None:
+    """The manifest of the same run where it is complete already: then there is nothing to compute."""
+    try:
+        manifest = check_run(job.folder)
+    except RunError:
+        return None
+    if manifest.get("content_key") != job.key:
+        return None
+    point_link(job.folder.parent / LATEST, job.id)
+    return manifest | {"unchanged": True}
 
 
 def find_run(out: Path, run: str | None = None) -> Path:
