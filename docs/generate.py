@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeline.cli.main import cli
-from pipeline.facts.catalog import columns_of
+from pipeline.facts.entries import columns_of
 from pipeline.facts.schema import SCHEMAS
 from pipeline.grid.columns import columns_table
 

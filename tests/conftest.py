@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 import pipeline
-from pipeline.answers.places import bundled
 from pipeline.cli.main import cli
+from pipeline.core.places import bundled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,14 +21,18 @@ if TYPE_CHECKING:
 
     from pipeline.facts.catalog import Catalogs
 
-KEYS = "model weights kv engine accelerator device_count tp pp ep workload prompt_tokens output_tokens".split()
-BOTH = (
-    "parameter_count active_parameter_count weight_bytes kv_bytes_per_token kv_bytes_per_sequence activation_bytes "
-    "overhead_bytes device_memory_bytes vram_bytes fits limited_by ttft_s tpot_s e2e_s output_tokens_per_s "
-    "requests_per_s usd_per_hour usd_per_mtok_output usd_per_mtok_input power_w energy_j_per_token simple_vram_bytes "
-    "simple_ttft_s simple_tpot_s simple_batch_max vram_bytes_lo vram_bytes_hi ttft_s_lo ttft_s_hi tpot_s_lo tpot_s_hi "
-    "output_tokens_per_s_lo output_tokens_per_s_hi confidence"
-).split()
+KEYS = [
+    "model", "weights", "kv", "engine", "accelerator", "device_count", "tp", "pp", "ep", "workload",
+    "prompt_tokens", "output_tokens",
+]  # fmt: skip
+BOTH = [
+    "parameter_count", "active_parameter_count", "weight_bytes", "kv_bytes_per_token", "kv_bytes_per_sequence",
+    "activation_bytes", "overhead_bytes", "device_memory_bytes", "vram_bytes", "fits", "limited_by", "ttft_s",
+    "tpot_s", "e2e_s", "output_tokens_per_s", "requests_per_s", "usd_per_hour", "usd_per_mtok_output",
+    "usd_per_mtok_input", "power_w", "energy_j_per_token", "simple_vram_bytes", "simple_ttft_s", "simple_tpot_s",
+    "simple_batch_max", "vram_bytes_lo", "vram_bytes_hi", "ttft_s_lo", "ttft_s_hi", "tpot_s_lo", "tpot_s_hi",
+    "output_tokens_per_s_lo", "output_tokens_per_s_hi", "confidence",
+]  # fmt: skip
 CAPACITY = ["batch_max", "batch_max_lo", "context_max_tokens", "batch_slo"]
 AS_OF = date(2026, 11, 22)
 

@@ -9,6 +9,7 @@ import polars as pl
 
 from pipeline.core.errors import UnknownNameError
 from pipeline.core.units import unit_of
+from pipeline.estimators.attention import KINDS, PROJECTIONS
 from pipeline.grid.point import formulas_of, point_row
 from pipeline.grid.schema import DESCRIBED
 
@@ -114,7 +115,7 @@ def fact_source(column: str, axes: Axes, catalogs: Catalogs, asked: Mapping[str,
 def places(axis: str, entry: str, column: str, catalogs: Catalogs) -> list[tuple[str, str, str]]:
     """Catalog entries that a column of an axis may come from: kind, name, field."""
     kind = OWNER.get(axis, axis)
-    found = [(kind, entry, column), *((kind, entry, field) for field in LEFT_OUT.get(column, ()))]
+    found = [(kind, entry, column), *((kind, entry, field) for field in left_out(column))]
     if kind == "price":
         return found
     row = catalogs.frames[kind].row(by_predicate=pl.col(kind) == entry, named=True)
@@ -130,6 +131,12 @@ def places(axis: str, entry: str, column: str, catalogs: Catalogs) -> list[tuple
     return found
 
 
+def left_out(column: str) -> tuple[str, ...]:
+    """The fields of an entry that a derived column comes from: layer counts all come from `layers`."""
+    is_count = column.removesuffix("_layers") in {*KINDS, *PROJECTIONS.values()}
+    return ("layers",) if is_count else LEFT_OUT.get(column, ())
+
+
 FROM_PRICE = {"device_usd_per_hour": "usd_per_hour", "price_cloud": "cloud", "price_date": "from_date"}
 """Columns that the cheapest price in force gives, and the field of the price."""
 
@@ -143,5 +150,4 @@ LEFT_OUT = {
     "engine_architecture_bits": ("architectures",), "architecture_bit": ("architecture",),
     "engine_measured_bits": ("measured_accelerators",), "engine_measured_architecture_bits": ("measured_accelerators",),
     "accelerator_bit": ("name",),
-    **{f"{each}_layers": ("layers",) for each in ("full", "sliding", "chunked", "mla", "linear", "gqa")},
 }  # fmt: skip

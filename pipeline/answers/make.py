@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 
 
 def make(
-    job: Job, catalogs: Catalogs, workers: int, version: str, said: Callable[[Receipt], object] = lambda _: None
+    job: Job,
+    catalogs: Catalogs,
+    workers: int,
+    version: str,
+    said: Callable[[Receipt], object] = lambda _: None,
+    executor: str = "local",
 ) -> dict[str, Any]:
     """Make a run and publish it; what a killed run left behind is taken up, and a complete one stays.
 
@@ -27,6 +32,7 @@ def make(
         workers: processes.
         version: of capgrid, for the manifest.
         said: told of every partition that is done.
+        executor: a name of grid.executors.EXECUTORS.
 
     Returns:
         The run's manifest.
@@ -35,7 +41,7 @@ def make(
         return manifest
     began = time.perf_counter()
     found = counted(job.axes)
-    receipts = compute(job, workers, said)
+    receipts = compute(job, workers, said, executor)
     write_tables(job, catalogs)
     build(job.folder, catalogs)
     return publish(job, found, receipts, time.perf_counter() - began, version)

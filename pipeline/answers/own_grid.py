@@ -22,7 +22,7 @@ def opened_grid(name: str, catalogs: Catalogs) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     with tempfile.TemporaryDirectory(prefix="capgrid-") as folder:
         job = job_of(catalogs, read_grid(name, catalogs), datetime.now(UTC).date(), Path(folder))
-        compute(job, 1, lambda _: None)
+        compute(job, workers=1)
         write_tables(job, catalogs)
         fill(connection, job.folder, catalogs, kept=True)
     return connection

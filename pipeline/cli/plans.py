@@ -63,18 +63,18 @@ def point_of(asked: dict[str, Any]) -> Point:
     from pipeline.core.units import unit_of  # noqa: PLC0415
     from pipeline.grid.point import Point  # noqa: PLC0415
 
-    lengths = {} if asked["workload"] else {"prompt_tokens": 512, "output_tokens": 128}
-    lengths |= {name: asked[name] for name in ("prompt_tokens", "output_tokens") if asked[name]}
+    lengths = {name: asked[name] for name in ("prompt_tokens", "output_tokens") if asked[name]}
     texts = {name: asked[name] for name in ("ttft_slo_s", "tpot_slo_s", "device_memory_bytes") if asked[name]} | dict(
         asked["settings"]
     )
     facts = lengths | {name: with_units(text, unit_of(name)) for name, text in texts.items()}
+    facts |= {name: value == "true" for name, value in facts.items() if value in {"true", "false"}}
     facts |= {"is_static": True} if asked["is_static"] else {}
     plan = {
         name: asked[name]
         for name in ("model", "accelerator", "weights", "kv", "engine", "tp", "pp", "ep", "batch", "market")
     }
-    return Point(**plan, workload=asked["workload"] or "chat", facts=facts)
+    return Point(**plan, workload=asked["workload"], facts=facts)
 
 
 def point_and_axes(asked: dict[str, Any], folder: Path | None, as_of: date) -> tuple[Point, Any, Catalogs]:

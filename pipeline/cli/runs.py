@@ -11,6 +11,7 @@ import click
 from pipeline.cli.options import Settings as SettingsType
 from pipeline.cli.options import as_of_option, catalogs_option, format_options, loaded, out_option, run_option
 from pipeline.cli.output import as_json, for_people, show
+from pipeline.grid.executors import EXECUTORS
 
 if TYPE_CHECKING:
     from datetime import date
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     "--workers", type=click.IntRange(1, 1024), default=os.cpu_count() or 1, show_default=True, help="Processes."
 )
 @click.option(
-    "--executor", type=click.Choice(["local"]), default="local", show_default=True, help="Where partitions run."
+    "--executor", type=click.Choice(list(EXECUTORS)), default="local", show_default=True, help="Where partitions run."
 )
 @as_of_option
 @click.option("--rows-only", is_flag=True, help="Say how many plans and rows the grid has, and compute nothing.")
@@ -73,11 +74,11 @@ def run(
         }
         click.echo(as_json(counts))
         return
-    manifest = made(job, catalogs, workers)
+    manifest = made(job, catalogs, workers, executor)
     click.echo(as_json(manifest) if as_data else summary(manifest))
 
 
-def made(job: Job, catalogs: Catalogs, workers: int) -> dict[str, Any]:
+def made(job: Job, catalogs: Catalogs, workers: int, executor: str) -> dict[str, Any]:
     """Make and publish a run, with a progress bar on stderr."""
     from importlib.metadata import version  # noqa: PLC0415
 
@@ -85,7 +86,7 @@ def made(job: Job, catalogs: Catalogs, workers: int) -> dict[str, Any]:
 
     hidden = not sys.stderr.isatty()
     with click.progressbar(length=job.axes["model"].height, label="models", file=sys.stderr, hidden=hidden) as bar:
-        return make(job, catalogs, workers, version("capgrid"), lambda receipt: bar.update(len(receipt.models)))
+        return make(job, catalogs, workers, version("capgrid"), lambda done: bar.update(len(done.models)), executor)
 
 
 def summary(manifest: dict[str, Any]) -> str:

@@ -218,5 +218,5 @@ def at(formula: Formula, **point: Any) -> Any:
     >>> at(lambda batch, kv_bytes: batch * kv_bytes, batch=3, kv_bytes=512)
     1536
     """
-    columns = (pl.lit(value).alias(name) for name, value in point.items())
+    columns = (pl.lit(value, pl.Int64 if type(value) is int else None).alias(name) for name, value in point.items())
     return pl.select(columns).select(entered(formula).expr).item()

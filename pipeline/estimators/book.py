@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pipeline.estimators  # noqa: F401  (enters the quantities)
 from pipeline.core.quantity import QUANTITIES, Book
-from pipeline.estimators import attention, bands, decode, kernels, memory, prefill
+from pipeline.estimators import attention, bands, decode, kernels, memory, prefill, rates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ def book(used: Callable[[str], bool] = lambda _count: True) -> Book:
     whole: Book = {
         **QUANTITIES,
         **attention.of_kinds(kinds),
-        **kernels.achieved_rates(),
+        **rates.achieved_rates(),
         "kernels_s": kernels.step_of(used),
     }
     whole = memory.with_memory(whole, kinds)

@@ -8,12 +8,11 @@ batch) is the same functions at another `step_tokens`: see decode.py and prefill
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
 
 import polars as pl
 from polars import Expr
 
-from pipeline.core.quantity import Book, Formula, Quantity, quantity, summed
+from pipeline.core.quantity import Formula, Quantity, quantity, summed
 
 KERNELS: dict[str, str] = {}
 
@@ -26,164 +25,6 @@ def kernel(times: str) -> Callable[[Formula], Formula]:
         return quantity(formula)
 
     return enter
-
-
-class DenseGemm(NamedTuple):
-    """What a matrix multiplication in the weights' number format does on the device."""
-
-    dense_bytes_per_element: Expr
-    dense_launch_s: Expr
-    dense_ramp: Expr
-    dense_flop_per_s: Expr
-    dense_bytes_per_s: Expr
-
-    def seconds(self, tokens: Expr, width: Expr, depth: Expr) -> Expr:
-        """Seconds of one product of `tokens` rows with a `width` x `depth` matrix."""
-        return product_s(tokens, width, depth, *self)
-
-
-class HalfGemm(NamedTuple):
-    """What a 16-bit matrix multiplication does on the device."""
-
-    table_bytes_per_element: Expr
-    half_launch_s: Expr
-    half_ramp: Expr
-    half_flop_per_s: Expr
-    half_bytes_per_s: Expr
-
-    def seconds(self, tokens: Expr, width: Expr, depth: Expr) -> Expr:
-        """Seconds of one product of `tokens` rows with a `width` x `depth` matrix."""
-        return product_s(tokens, width, depth, *self)
-
-
-class ExpertGemm(NamedTuple):
-    """What the grouped matrix product of routed experts does on the device."""
-
-    expert_weight_bits: Expr
-    expert_launch_s: Expr
-    expert_ramp: Expr
-    expert_flop_per_s: Expr
-    expert_bytes_per_s: Expr
-
-
-def product_s(
-    tokens: Expr,
-    width: Expr,
-    depth: Expr,
-    bytes_per_element: Expr,
-    launch_s: Expr,
-    ramp: Expr,
-    flop_per_s: Expr,
-    bytes_per_s: Expr,
-) -> Expr:
-    """Launch, then arithmetic and traffic, which overlap in part: their 2-norm.
-
-    Arithmetic has a ramp: few output tiles leave multiprocessors idle.
-
-    Source: step-time study, GEMM form t0 + p-norm with ec = e m n / (m n + A), p = 2.
-    """
-    arithmetic_s = 2.0 * depth * (tokens * width + ramp) / flop_per_s
-    moved = width * depth * bytes_per_element + 2.0 * tokens * (width + depth)
-    return launch_s + overlapped(arithmetic_s, moved / bytes_per_s)
-
-
-def overlapped(arithmetic_s: Expr, traffic_s: Expr) -> Expr:
-    """The 2-norm of two times: the longer one, and up to 41 % more where they are alike.
-
-    >>> pl.select(overlapped(pl.lit(3.0), pl.lit(4.0))).item()
-    5.0
-    """
-    return (arithmetic_s * arithmetic_s + traffic_s * traffic_s).sqrt()
-
-
-# ----- achieved rates, by the kernel that a number format runs on a device
-
-
-class Peaks(NamedTuple):
-    """The device's dense peaks by number format."""
-
-    fp16_flop_per_s: Expr
-    bf16_flop_per_s: Expr
-    fp8_flop_per_s: Expr
-    int8_flop_per_s: Expr
-    fp4_flop_per_s: Expr
-
-    def of(self, compute: Expr) -> Expr:
-        """Peak of the unit that `compute` names; null where the device has none."""
-        half = pl.coalesce(self.bf16_flop_per_s, self.fp16_flop_per_s)
-        by_name = {**dict(zip(("fp16", "bf16", "fp8", "int8", "fp4"), self, strict=True)), "half": half}
-        return pl.coalesce(pl.when(compute == name).then(peak) for name, peak in by_name.items())
-
-
-@quantity
-def half_peak_flop_per_s(bf16_flop_per_s: Expr, fp16_flop_per_s: Expr) -> Expr:
-    """Dense 16-bit peak of the device: bf16, or fp16 where it has no bf16.
-
-    Definition.
-    """
-    return pl.coalesce(bf16_flop_per_s, fp16_flop_per_s)
-
-
-def achieved_flop_per_s(compute: Expr, fallback: Expr, flop_ratio: Expr, fallback_ratio: Expr, peaks: Peaks) -> Expr:
-    """Arithmetic rate of a large {group} matrix product: a share of the peak of the unit that it runs on.
-
-    A format without native support runs on its fallback unit (mxfp4 on Hopper is unpacked to
-    16 bits), and is not available where it has none.
-
-    Source: catalogs/efficiencies: achieved fractions, fitted to kernel timings.
-    """
-    return pl.coalesce(peaks.of(compute) * flop_ratio, peaks.of(fallback) * fallback_ratio)
-
-
-def achieved_bytes_per_s(memory_bytes_per_s: Expr, bytes_ratio: Expr) -> Expr:
-    """Rate at which a large {group} matrix is read: a share of the device's memory bandwidth.
-
-    Source: catalogs/efficiencies: achieved fractions, fitted to kernel timings.
-    """
-    return memory_bytes_per_s * bytes_ratio
-
-
-GROUPS = ("dense", "expert", "half")
-"""The three kernels of a number format: plain matrices, routed experts, and what stays 16-bit."""
-
-
-def achieved_rates() -> Book:
-    """Achieved arithmetic and memory rates of every group of weights."""
-    peaks = dict(zip(Peaks._fields, Peaks._fields, strict=True))
-    rates = []
-    for group in GROUPS:
-        own = {each: f"{group}_{each}" for each in ("compute", "fallback", "flop_ratio", "fallback_ratio")}
-        read = {"memory_bytes_per_s": "memory_bytes_per_s", "bytes_ratio": f"{group}_bytes_ratio"}
-        rates.append(_of_group(group, "flop_per_s", achieved_flop_per_s, own | peaks))
-        rates.append(_of_group(group, "bytes_per_s", achieved_bytes_per_s, read))
-    return {rate.name: rate for rate in rates}
-
-
-def _of_group(group: str, rate: str, formula: Formula, reads: dict[str, str]) -> Quantity:
-    def of_group(**columns: Expr) -> Expr:
-        peaks = {"peaks": Peaks(*(columns.pop(each) for each in Peaks._fields))} if "compute" in columns else {}
-        return formula(**columns, **peaks)
-
-    of_group.__doc__ = (formula.__doc__ or "").format(group=group)
-    return Quantity(f"{group}_{rate}", of_group, reads)
-
-
-@quantity
-def dense_bytes_per_element(dense_weight_bits: Expr) -> Expr:
-    """Bytes of one weight of a plain matrix, scales included.
-
-    Definition.
-    """
-    return dense_weight_bits / 8.0
-
-
-@quantity
-def table_bytes_per_element(table_weight_bits: Expr) -> Expr:
-    """Bytes of one weight of the token tables.
-
-    Definition.
-    """
-    return table_weight_bits / 8.0
 
 
 # ----- projections of attention

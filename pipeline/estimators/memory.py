@@ -147,7 +147,7 @@ def kv_pool_bytes(
 ) -> Expr:
     """Memory that the engine gives to sequences: a share of the device less what it charges to the pool.
 
-    vLLM: u M - W - A - O. SGLang: f M - W. TensorRT-LLM, lmdeploy: r (M - W - A - O).
+    vLLM: u M - W - A - O. SGLang: f M - W. TensorRT-LLM: r (M - W - A - O). lmdeploy: r (M - W).
 
     Source: serving-memory study, sections 4 and 6; ratios in catalogs/engines.
 

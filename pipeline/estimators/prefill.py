@@ -4,6 +4,7 @@ import polars as pl
 from polars import Expr
 
 from pipeline.core.quantity import Book, Quantity, again, quantity, summed
+from pipeline.estimators.decode import one_token_each
 
 CHUNK_TOKENS = 8192
 """Prompt tokens that engines put into one step where requests queue up. Source: step-time study."""
@@ -83,10 +84,16 @@ def with_prefill(book: Book, kinds: list[str]) -> Book:
     score = {f"{kind}_score_s": f"{kind}_layers" for kind in kinds}
     made = [*map(_score_of, kinds), summed("prompt_score_s", score, "Prefill attention of all layers for one prompt.")]
     book = {**book, **{q.name: q for q in made}}
-    book = again(
-        book, "prompt", "kernels_s", step_tokens=lambda prompt_tokens: prompt_tokens, step_sequences=one_sequence
-    )
-    return again(book, "mixed", "kernels_s", step_tokens=mixed_tokens, step_sequences=lambda microbatch: microbatch)
+    book = again(book, "prompt", "kernels_s", step_tokens=whole_prompt, step_sequences=one_sequence)
+    return again(book, "mixed", "kernels_s", step_tokens=mixed_tokens, step_sequences=one_token_each)
+
+
+def whole_prompt(prompt_tokens: Expr) -> Expr:
+    """A prompt's step has all of its tokens.
+
+    Definition.
+    """
+    return prompt_tokens
 
 
 def one_sequence(prompt_tokens: Expr) -> Expr:

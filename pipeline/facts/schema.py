@@ -1,6 +1,6 @@
 """What every catalog entry promises: fields, types, bounds. Bounds double as unit traps.
 
-A field that may be left out is nullable. Descriptions go to docs/catalogs.md and `capgrid check`.
+A field that may be left out is nullable. Descriptions go to docs/fields.md.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from pipeline.estimators.attention import PROJECTIONS
-from pipeline.estimators.kernels import GROUPS
+from pipeline.estimators.rates import GROUPS
 from pipeline.facts.prices import cheapest
 
 if TYPE_CHECKING:

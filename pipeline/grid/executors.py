@@ -29,6 +29,7 @@ class Receipt:
 
 Partition = tuple[str, ...]
 Work = Callable[[Partition], Receipt]
+Executor = Callable[[Work, Sequence[Partition], int], Iterator[Receipt]]
 
 
 def local(work: Work, partitions: Sequence[Partition], workers: int) -> Iterator[Receipt]:
@@ -54,6 +55,10 @@ def local(work: Work, partitions: Sequence[Partition], workers: int) -> Iterator
         return
     what = f"workers were killed {TRIES} times (out of memory?), and {len(missing)} partitions are missing"
     raise RunError(f"{what}: run again to resume, with fewer --workers")
+
+
+EXECUTORS: dict[str, Executor] = {"local": local}
+"""Ways to run partitions, by the name that `capgrid run --executor` takes."""
 
 
 def in_pool(work: Work, partitions: Sequence[Partition], workers: int) -> Iterator[Receipt]:

@@ -1,6 +1,8 @@
 """Parameters that a model's stated shapes imply: a check of catalog entries against themselves."""
 
-from polars import Expr, col
+from polars import Expr, col, sum_horizontal
+
+from pipeline.estimators.attention import PROJECTIONS
 
 
 def implied_parameters() -> Expr:
@@ -31,7 +33,10 @@ def _attention() -> Expr:
     )
     mla = query + key_value + heads * col("value_head_dim") * hidden
     linear = hidden * (col("linear_in_width") + col("linear_out_width"))
-    plain = hidden * (full * (col("full_layers") + col("chunked_layers")) + sliding * col("sliding_layers"))
+    plain_layers = sum_horizontal(
+        f"{kind}_layers" for kind, its in PROJECTIONS.items() if its == "gqa" and kind != "sliding"
+    )
+    plain = hidden * (full * plain_layers + sliding * col("sliding_layers"))
     return plain + _none(mla * col("mla_layers")) + _none(linear * col("linear_layers"))
 
 

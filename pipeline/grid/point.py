@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from pipeline.core.errors import PipelineError, UnknownNameError
+from pipeline.core.errors import PipelineError, UnknownNameError, UsageError
 from pipeline.core.quantity import evaluate, in_order
 from pipeline.estimators.feasible import RULES
+from pipeline.facts.values import WORDS, as_dtype, fits
 from pipeline.grid.axes import axes_of
 from pipeline.grid.plan import by_grain
 from pipeline.grid.schema import ANSWERS, SHARED
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from pipeline.grid.axes import Axes
 
 
+LENGTHS = {"prompt_tokens": 512, "output_tokens": 128}
+MOST = 1e18
+
+
 @dataclass(frozen=True)
 class Point:
     """A plan, a workload and a batch, by any names that the catalogs know."""
@@ -34,7 +39,8 @@ class Point:
     weights: str = "bf16"
     kv: str = "bf16"
     engine: str = "vllm"
-    workload: str = "chat"
+    workload: str | None = None
+    """Lengths and objectives; left out, LENGTHS with the objectives of chat."""
     tp: int = 1
     pp: int = 1
     ep: int = 1
@@ -42,6 +48,13 @@ class Point:
     market: str = "on-demand"
     facts: Mapping[str, Any] = field(default_factory=dict)
     """Columns taken otherwise than the catalogs say: `prompt_tokens`, or any fact for a what-if."""
+
+    def __post_init__(self) -> None:
+        """Refuse counts below one."""
+        for name in ("tp", "pp", "ep", "batch"):
+            count = getattr(self, name)
+            if type(count) is not int or count < 1:
+                raise UsageError(f"{name} = {count!r} is not a whole number from 1")
 
 
 def point_axes(point: Point, catalogs: Catalogs, as_of: date) -> Axes:
@@ -51,22 +64,29 @@ def point_axes(point: Point, catalogs: Catalogs, as_of: date) -> Axes:
         UnknownNameError: a name that no catalog knows, or a fact that no axis has.
     """
     named = {"models": "model", "accelerators": "accelerator", "engines": "engine", "workloads": "workload"}
-    ids = {many: (catalogs.resolve(one, getattr(point, one)),) for many, one in named.items()}
+    ids = {many: (catalogs.resolve(one, getattr(point, one) or "chat"),) for many, one in named.items()}
     formats = {each: (catalogs.resolve("format", getattr(point, each)),) for each in ("weights", "kv")}
     parallel = ({"tp": point.tp, "pp": point.pp, "ep": point.ep},)
+    facts = {**({} if point.workload else LENGTHS), **point.facts}
     grid = Grid("point", **ids, **formats, parallel=parallel, batches=(point.batch,), market=point.market)
     axes = axes_of(catalogs, grid, as_of)
     known = {column for frame in axes.values() for column in frame.columns} - named.keys()
-    for name in point.facts.keys() - known:
+    for name in facts.keys() - known:
         raise UnknownNameError("fact", name, known, hint="`capgrid explain` shows the facts behind a number.")
-    return {name: with_facts(frame, point.facts) for name, frame in axes.items()}
+    return {name: with_facts(frame, facts) for name, frame in axes.items()}
 
 
 def with_facts(axis: pl.DataFrame, facts: Mapping[str, Any]) -> pl.DataFrame:
-    """The axis with some facts taken otherwise."""
-    return axis.with_columns(
-        pl.lit(value).cast(axis.schema[name]).alias(name) for name, value in facts.items() if name in axis.columns
-    )
+    """The axis with some facts taken otherwise.
+
+    Raises:
+        UsageError: a value of the wrong kind.
+    """
+    facts = {name: as_dtype(value, axis.schema[name]) for name, value in facts.items() if name in axis.columns}
+    for name, value in facts.items():
+        if not fits(value, axis.schema[name]) or (type(value) in {int, float} and not 0 <= value < MOST):
+            raise UsageError(f"{name} = {value!r} is not {WORDS[axis.schema[name].base_type()]} from 0 to {MOST:g}")
+    return axis.with_columns(pl.lit(value, axis.schema[name]).alias(name) for name, value in facts.items())
 
 
 def formulas_of(axes: Axes) -> Book:

@@ -18,7 +18,7 @@ from pipeline.core.errors import GridError, RunError, UnknownNameError
 from pipeline.core.places import PACKAGE, bundled
 from pipeline.grid.axes import axes_of
 from pipeline.grid.columns import columns_table
-from pipeline.grid.executors import Receipt, local
+from pipeline.grid.executors import EXECUTORS, Receipt
 from pipeline.grid.files import make_folder, point_link, write_json, write_parquet
 from pipeline.grid.plan import Census, census
 from pipeline.grid.schema import validated
@@ -157,11 +157,13 @@ def rows_in(path: Path) -> int:
     return int(pl.scan_parquet(path, hive_partitioning=False).select(pl.len()).collect().item())
 
 
-def compute(job: Job, workers: int, said: Callable[[Receipt], object]) -> list[Receipt]:
+def compute(
+    job: Job, workers: int, said: Callable[[Receipt], object] = lambda _: None, executor: str = "local"
+) -> list[Receipt]:
     """Run all partitions into the job's folder and join the capacity table; nothing is published yet."""
     make_folder(job.folder)
     receipts = []
-    for receipt in local(partial(run_partition, job), partitions(job.axes), workers):
+    for receipt in EXECUTORS[executor](partial(run_partition, job), partitions(job.axes), workers):
         said(receipt)
         receipts.append(receipt)
     parts = [pl.read_parquet(job.folder / PARTS / f"{model}.parquet") for model in job.axes["model"]["model"]]

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from pipeline.core.errors import CatalogError, GridError, UnknownNameError, nearest
-from pipeline.facts.catalog import read_toml
+from pipeline.facts.entries import read_toml
+from pipeline.facts.names import is_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +79,7 @@ def grid_path(name: str, folder: Path) -> Path:
 
 def checked(path: Path, said: dict[str, Any], catalogs: Catalogs) -> Grid:
     """The grid, if every list names something and every name is known."""
-    problems: list[str] = []
+    problems: list[str] = [] if is_id(path.stem) else [f"{path}: a grid's file name is an id: lower case, no spaces"]
     known = {each.name for each in fields(Grid)} - {"name"}
     problems += [f"{path}: no field named '{each}'. {nearest(each, known)}".rstrip() for each in said.keys() - known]
     chosen = {each: chosen_ids(path, each, said.get(each), catalogs, problems) for each in KIND_OF}
@@ -182,6 +183,7 @@ def parallel_plans(path: Path, said: object, problems: list[str]) -> tuple[dict[
             problems.append(f"{path}: parallel: {plan} is not a table of tp, pp, ep from 1 to 4096")
         else:
             plans.append({"tp": plan.get("tp", 1), "pp": plan.get("pp", 1), "ep": plan.get("ep", 1)})
+    plans = [plan for place, plan in enumerate(plans) if plan not in plans[:place]]
     if not plans:
         problems.append(f"{path}: 'parallel' is missing or empty")
     return tuple(plans)

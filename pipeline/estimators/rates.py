@@ -1,0 +1,77 @@
+"""What a device achieves of its peaks, by number format and group of weights."""
+
+from typing import NamedTuple
+
+import polars as pl
+from polars import Expr
+
+from pipeline.core.quantity import Book, Formula, Quantity, quantity
+
+
+class Peaks(NamedTuple):
+    """The device's dense peaks by number format."""
+
+    fp16_flop_per_s: Expr
+    bf16_flop_per_s: Expr
+    fp8_flop_per_s: Expr
+    int8_flop_per_s: Expr
+    fp4_flop_per_s: Expr
+
+    def of(self, compute: Expr) -> Expr:
+        """Peak of the unit that `compute` names; null where the device has none."""
+        half = pl.coalesce(self.bf16_flop_per_s, self.fp16_flop_per_s)
+        by_name = {**dict(zip(("fp16", "bf16", "fp8", "int8", "fp4"), self, strict=True)), "half": half}
+        return pl.coalesce(pl.when(compute == name).then(peak) for name, peak in by_name.items())
+
+
+@quantity
+def half_peak_flop_per_s(bf16_flop_per_s: Expr, fp16_flop_per_s: Expr) -> Expr:
+    """Dense 16-bit peak of the device: bf16, or fp16 where it has no bf16.
+
+    Definition.
+    """
+    return pl.coalesce(bf16_flop_per_s, fp16_flop_per_s)
+
+
+def achieved_flop_per_s(compute: Expr, fallback: Expr, flop_ratio: Expr, fallback_ratio: Expr, peaks: Peaks) -> Expr:
+    """Arithmetic rate of a large {group} matrix product: a share of the peak of the unit that it runs on.
+
+    A format without native support runs on its fallback unit (mxfp4 on Hopper is unpacked to
+    16 bits), and is not available where it has none.
+
+    Source: catalogs/efficiencies: achieved fractions, fitted to kernel timings.
+    """
+    return pl.coalesce(peaks.of(compute) * flop_ratio, peaks.of(fallback) * fallback_ratio)
+
+
+def achieved_bytes_per_s(memory_bytes_per_s: Expr, bytes_ratio: Expr) -> Expr:
+    """Rate at which a large {group} matrix is read: a share of the device's memory bandwidth.
+
+    Source: catalogs/efficiencies: achieved fractions, fitted to kernel timings.
+    """
+    return memory_bytes_per_s * bytes_ratio
+
+
+GROUPS = ("dense", "expert", "half")
+"""The three kernels of a number format: plain matrices, routed experts, and what stays 16-bit."""
+
+
+def achieved_rates() -> Book:
+    """Achieved arithmetic and memory rates of every group of weights."""
+    peaks = dict(zip(Peaks._fields, Peaks._fields, strict=True))
+    rates = []
+    for group in GROUPS:
+        own = {each: f"{group}_{each}" for each in ("compute", "fallback", "flop_ratio", "fallback_ratio")}
+        read = {"memory_bytes_per_s": "memory_bytes_per_s", "bytes_ratio": f"{group}_bytes_ratio"}
+        rates.append(_of_group(group, "flop_per_s", achieved_flop_per_s, own | peaks))
+        rates.append(_of_group(group, "bytes_per_s", achieved_bytes_per_s, read))
+    return {rate.name: rate for rate in rates}
+
+
+def _of_group(group: str, rate: str, formula: Formula, reads: dict[str, str]) -> Quantity:
+    def of_group(**columns: Expr) -> Expr:
+        peaks = {"peaks": Peaks(*(columns.pop(each) for each in Peaks._fields))} if "compute" in columns else {}
+        return formula(**columns, **peaks)
+
+    of_group.__doc__ = (formula.__doc__ or "").format(group=group)
+    return Quantity(f"{group}_{rate}", of_group, reads)

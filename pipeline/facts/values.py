@@ -1,0 +1,60 @@
+"""Values of facts: which types they may have, and how they are told."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import polars as pl
+
+WORDS: dict[Any, str] = {
+    pl.Int64: "a whole number",
+    pl.Float64: "a number",
+    pl.String: "text",
+    pl.Boolean: "true or false",
+    pl.Date: "a date",
+    pl.List: "a list of texts",
+}
+
+
+TYPES: dict[Any, set[type]] = {
+    pl.Int64: {int},
+    pl.Float64: {int, float},
+    pl.String: {str},
+    pl.Boolean: {bool},
+    pl.Date: {date},
+}
+
+
+def as_dtype(value: Any, dtype: pl.DataType) -> Any:
+    """A whole float as an integer where a count is asked for; anything else as it is.
+
+    >>> as_dtype(7e9, pl.Int64()), as_dtype(0.5, pl.Int64())
+    (7000000000, 0.5)
+    """
+    return int(value) if dtype == pl.Int64 and isinstance(value, float) and value.is_integer() else value
+
+
+def fits(value: Any, dtype: pl.DataType) -> bool:
+    """Whether a value can stand in a column of this type.
+
+    >>> fits(True, pl.Int64()), fits(3, pl.Float64()), fits(2**63, pl.Int64()), fits(["a", 1], pl.List(pl.String))
+    (False, True, False, False)
+    """
+    kind = dtype.base_type()
+    if kind == pl.List:
+        return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    return type(value) in TYPES[kind] and not (type(value) is int and abs(value) >= 2**63)
+
+
+def shown(value: object) -> str:
+    """A fact as text.
+
+    >>> shown({"full": 8, "sliding": 40}), shown(["a", "b"]), shown(True)
+    ('full = 8, sliding = 40', 'a, b', 'true')
+    """
+    if isinstance(value, dict):
+        return ", ".join(f"{name} = {each}" for name, each in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
