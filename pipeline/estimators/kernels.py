@@ -13,6 +13,7 @@ import polars as pl
 from polars import Expr
 
 from pipeline.core.quantity import Formula, Quantity, quantity, summed
+from pipeline.estimators.gemm import DenseGemm, ExpertGemm, HalfGemm, overlapped
 
 KERNELS: dict[str, str] = {}
 
