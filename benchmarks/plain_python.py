@@ -120,7 +120,9 @@ def memory(r: Any) -> dict[str, Any]:
         - head
         - (r.expert_parameter_count or 0)
     )
-    bits = layers * r.dense_weight_bits + (r.expert_parameter_count or 0) * r.expert_weight_bits
+    step = r.expert_width_multiple or 1
+    padding = math.ceil(r.expert_width / step) * step / r.expert_width if r.expert_width else 1.0
+    bits = layers * r.dense_weight_bits + (r.expert_parameter_count or 0) * r.expert_weight_bits * padding
     stage = math.ceil(r.layer_count / r.pp) / r.layer_count
     table = max(r.embedding_parameter_count, head) if r.pp > 1 else r.embedding_parameter_count + head
     r.weights = math.ceil((bits * stage + table * r.table_weight_bits) / r.tp / 8.0 + 2.0 * r.tower_parameter_count)

@@ -62,11 +62,15 @@ def estimate(frame: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
     >>> estimate(frame.cast(pl.Int64), ["batch_max"])["batch_max"].to_list()
     [150, 50]
     """
+    import polars as pl  # noqa: PLC0415
+    import polars.selectors as cs  # noqa: PLC0415
+
     from pipeline.core.quantity import evaluate, in_order  # noqa: PLC0415
     from pipeline.grid.tables import book_for  # noqa: PLC0415
 
     order = in_order(book_for(frame), wanted, set(frame.columns))
-    made = evaluate(frame.lazy(), order).select(*frame.columns, *(name for name in wanted if name not in frame.columns))
+    typed = frame.lazy().with_columns(cs.by_dtype(pl.Null).cast(pl.Float64))  # a column that says nothing at all
+    made = evaluate(typed, order).select(*frame.columns, *(name for name in wanted if name not in frame.columns))
     return made.collect()
 
 

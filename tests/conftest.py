@@ -110,9 +110,15 @@ def own_catalogs(tmp_path: Path) -> Path:
     return shutil.copytree(bundled("catalogs"), tmp_path / "catalogs")
 
 
+@pytest.fixture(scope="session")
+def tiny_text() -> str:
+    """A grid of three models, two devices and three batches."""
+    return TINY
+
+
 @pytest.fixture
-def tiny(tmp_path: Path) -> Path:
-    """A grid file of three models, two devices and three batches."""
+def tiny(tmp_path: Path, tiny_text: str) -> Path:
+    """The same as a file."""
     path = tmp_path / "tiny.toml"
-    path.write_text(TINY, encoding="utf-8")
+    path.write_text(tiny_text, encoding="utf-8")
     return path

@@ -73,7 +73,7 @@ def models() -> pl.DataFrame:
 def facts(model: str, **plans: Any) -> pl.DataFrame:
     """The facts of one model, and of a plan beside them: a row for each value of the lists among these."""
     usual = {"tp": 1, "pp": 1, "ep": 1, "kv_bytes_per_element": 2.0, "block_tokens": 16, "prompt_tokens": 1024}
-    usual |= {"output_tokens": 0}
+    usual |= {"output_tokens": 0, "expert_width_multiple": 1, "engine_reads_whole_batch": False}
     lists = {name: each if isinstance(each, list) else [each] for name, each in (usual | plans).items()}
     most = max(map(len, lists.values()))
     beside = pl.DataFrame({name: each * most if len(each) == 1 else each for name, each in lists.items()})

@@ -229,7 +229,7 @@ CATALOG = {
     "nan": (NVIDIA, "v100-sxm2-16gb", "900e9", "nan", ["memory_bytes_per_s"]),
     "infinity": (NVIDIA, "v100-sxm2-16gb", "900e9", "inf", ["memory_bytes_per_s"]),
     "absurd": (NVIDIA, "v100-sxm2-16gb", "900e9", "9e20", ["memory_bytes_per_s", "below"]),
-    "beyond 64 bits": (LLAMA, "llama-7b", "32_000\n", f"{2**70}\n", ["vocab", "larger than any number"]),
+    "beyond 64 bits": (LLAMA, "llama-7b", "32_000\n", f"{2**70}\n", ["vocab", "llama-7b"]),
     "text for a number": (LLAMA, "llama-7b", "= 32_000\n", '= "many"\n', ["vocab = 'many' is not a whole number"]),
     "fraction for a count": (LLAMA, "llama-7b", "= 32_000\n", "= 32000.5\n", ["vocab", "is not a whole number"]),
     "truth for a number": (LLAMA, "llama-7b", "= 32_000\n", "= true\n", ["vocab = 'True' is not a whole number"]),

@@ -360,5 +360,6 @@ def test_distinct_experts_lie_between_those_of_one_token_and_all(shape: tuple[in
     """A step reads at least what one token asks for and at most what there is; outside, traffic is nonsense."""
     experts, asked = shape
     plans = {"experts": experts, "experts_per_token": asked}
-    found, more = (at(distinct_experts, **plans, step_tokens=float(each)) for each in (tokens, tokens + 1))
+    first, found, more = (at(distinct_experts, **plans, step_tokens=float(n)) for n in (1, tokens, tokens + 1))
+    assert first == pytest.approx(asked, rel=1e-9)
     assert asked * (1 - 1e-9) <= found <= more <= experts

@@ -245,7 +245,7 @@ def test_an_estimator_takes_its_inputs_from_the_formulas(weight_read_s: str) -> 
     weights = dict.fromkeys(["dense_weight_bits", "expert_weight_bits", "table_weight_bits"], 16.0)
     shape = {"parameter_count": 10**9, "tower_parameter_count": 0, "embedding_parameter_count": 10**6,
              "vocab": 1000, "hidden": 1000, "tied_embeddings": True, "expert_parameter_count": 0,
-             "layer_count": 8, "tp": 2, "pp": 1}  # fmt: skip
+             "layer_count": 8, "tp": 2, "pp": 1, "expert_padding_ratio": 1.0}  # fmt: skip
     frame = pl.DataFrame([{**weights, **shape, "memory_bytes_per_s": 1e12}])
     assert pipeline.estimate(frame, [weight_read_s])[weight_read_s].to_list() == [1e-3]
 

@@ -61,6 +61,15 @@ def make(tiny: Path, tmp_path: Path, capgrid: Callable[..., Any]) -> Callable[..
     return of
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, tiny_text: str, capgrid: Callable[..., Any]) -> Path:
+    """The tiny grid, run without trouble."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "tiny.toml").write_text(tiny_text, encoding="utf-8")
+    args = ("run", "--grid", folder / "tiny.toml", "--out", folder / "outputs", "--workers", 1, "--as-of", DAY)
+    return folder / "outputs" / json.loads(capgrid(*args, "--json").stdout)["run"]
+
+
 @pytest.fixture
 def one_model_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """Partitions of one model, so that a small grid has several."""
@@ -334,9 +343,8 @@ def interrupted_run(make: Callable[..., Path], tiny: Path, out: Path, partitions
 
 
 @pytest.mark.usefixtures("one_model_each")
-def test_an_interrupted_run_goes_on_where_it_stopped(make: Callable[..., Path], tiny: Path) -> None:
+def test_an_interrupted_run_goes_on_where_it_stopped(make: Callable[..., Path], whole: Path, tiny: Path) -> None:
     """What was done is kept, what was not is made, and the whole is as if nothing had happened."""
-    whole = make("whole")
     left = interrupted_run(make, tiny, tiny.parent / "killed", 2)
     kept = changed(left)
     assert len(kept) == 2
@@ -349,9 +357,8 @@ def test_an_interrupted_run_goes_on_where_it_stopped(make: Callable[..., Path], 
 
 @pytest.mark.usefixtures("one_model_each")
 @pytest.mark.parametrize("damage", ["truncated", "empty", "not parquet", "of another run"])
-def test_a_damaged_partition_is_made_again(damage: str, make: Callable[..., Path], tiny: Path) -> None:
+def test_a_damaged_partition_is_made_again(damage: str, make: Callable[..., Path], whole: Path, tiny: Path) -> None:
     """A half-written or foreign file is not taken for a finished one."""
-    whole = make("whole")
     left = interrupted_run(make, tiny, tiny.parent / "killed", 2)
     path = min(left.glob("estimates/*/*.parquet"))
     data = path.read_bytes()
@@ -367,11 +374,11 @@ def test_a_damaged_partition_is_made_again(damage: str, make: Callable[..., Path
 
 @pytest.mark.parametrize("manifest", [None, "", "{}", "[]", "as it was"])
 def test_a_run_that_lost_files_is_made_whole(
-    manifest: str | None, make: Callable[..., Path], capgrid: Callable[..., Any]
+    manifest: str | None, make: Callable[..., Path], whole: Path, tmp_path: Path, capgrid: Callable[..., Any]
 ) -> None:
     """A partition is gone, another cut short, the manifest gone, spoilt or there: the next run mends it all."""
-    whole = make("whole")
-    broken = make("broken")
+    shutil.copytree(whole.parent, tmp_path / "broken", symlinks=True)
+    broken = tmp_path / "broken" / whole.name
     if manifest is None:
         (broken / "manifest.json").unlink()
     elif manifest != "as it was":
@@ -384,7 +391,7 @@ def test_a_run_that_lost_files_is_made_whole(
     assert capgrid("check", "--out", broken.parent).exit_code == 0
 
 
-@pytest.mark.parametrize("stage", ["compute", "write_tables", "build", "publish"])
+@pytest.mark.parametrize("stage", ["compute", "build", "publish"])
 def test_latest_never_points_at_an_unfinished_run(
     stage: str, make: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capgrid: Callable[..., Any]
 ) -> None:
@@ -411,7 +418,7 @@ def test_latest_never_points_at_an_unfinished_run(
     assert (old.parent / "latest").resolve() == finished.resolve()
 
 
-@pytest.mark.parametrize("stage", ["compute", "write_tables", "build", "publish"])
+@pytest.mark.parametrize("stage", ["compute", "publish"])
 def test_a_rerun_that_fails_leaves_the_run_readable(
     stage: str, make: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capgrid: Callable[..., Any]
 ) -> None:
@@ -502,7 +509,7 @@ def test_a_moved_run_still_answers(own_small: Any, small: Any, capgrid: Callable
         assert json.loads(there)
 
 
-@pytest.mark.parametrize("name", ["two words", "it's", "a[1]", "100%", "früh", "{x}"])
+@pytest.mark.parametrize("name", ["it's two words", "a[1]", "früh {x} 100%"])
 def test_runs_stand_in_folders_of_any_name(name: str, make: Callable[..., Path], capgrid: Callable[..., Any]) -> None:
     """Brackets and stars are patterns to readers of Parquet; a folder is a folder."""
     folder = make(name)

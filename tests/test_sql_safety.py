@@ -170,6 +170,7 @@ def test_failing_sql_says_why(statement: str, expected: str, capgrid: Callable[.
 
 @pytest.mark.parametrize("text", ["'; DROP TABLE facts; --", "x' OR '1'='1", '"', "\\", "$limit", "%"])
 def test_a_setting_is_a_value_and_never_sql(text: str, run: Any, capgrid: Callable[..., Any]) -> None:
-    """Settings are bound, not pasted: odd ones find no plan, and say so or are refused."""
-    bound = capgrid("ask", "max_batch", "--set", f"weights={text}", "--out", run.out, "--json")
-    assert json.loads(bound.stdout) == []
+    """A name that is in no catalog is refused before any SQL; the run stays as it was."""
+    refused = capgrid("ask", "max_batch", "--set", f"weights={text}", "--out", run.out, "--json", code=2)
+    assert f"no format named '{text}'" in refused.stderr
+    assert refused.stdout == ""

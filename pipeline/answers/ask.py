@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.answers.store import query, sql_files
 from pipeline.core.errors import UnknownNameError, UsageError
+from pipeline.core.units import in_base_units, unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,17 +89,21 @@ def ask(connection: duckdb.DuckDBPyConnection, answer: Answer, settings: Mapping
 
 
 def value_of(name: str, text: str | None, default: str | None) -> object:
-    """A setting as the type of its default: number where that is one, else text.
+    """A setting as a number where its default is one or its name ends in a unit, else as text.
 
-    >>> value_of("limit", "5", "20"), value_of("model", None, None), value_of("rate", "2.5", "10")
-    (5, None, 2.5)
+    >>> value_of("limit", "5", "20"), value_of("model", None, None), value_of("tpot_s", "50ms", None)
+    (5, None, 0.05)
+
+    Raises:
+        UsageError: a text where a number belongs.
     """
-    if text is None or default is None or not is_number(default):
+    unit = unit_of(name)
+    if text is None or not (unit or (default and is_number(default))):
         return text
-    if not is_number(text):
-        message = f"{name} = {text!r} is not a number"
-        raise UsageError(message)
-    return float(text) if not text.lstrip("-").isdigit() else int(text)
+    value = in_base_units(text, unit)
+    if isinstance(value, str):
+        raise UsageError(f"{name} = {text!r} is not a number")
+    return value
 
 
 def is_number(text: str) -> bool:

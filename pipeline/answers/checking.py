@@ -11,7 +11,7 @@ import polars as pl
 from pipeline.answers.store import DATABASE, STORAGE
 from pipeline.core.errors import CatalogError, RunError
 from pipeline.grid.implied import implied_parameters
-from pipeline.grid.run import LATEST, check_run
+from pipeline.grid.run import LATEST, check_run, digest
 from pipeline.grid.schema import validated
 
 if TYPE_CHECKING:
@@ -49,19 +49,37 @@ def check_catalogs(catalogs: Catalogs) -> list[str]:
 
 
 def check_tables(folder: Path) -> list[str]:
-    """Every row of a run against the schemas of its tables, and the manifest against the rows.
+    """Every row of a run against the schemas of its tables, and every file against the manifest.
 
     Raises:
         PipelineError: a broken promise.
+        RunError: files that are not what the run wrote.
     """
     manifest = check_run(folder)
-    heights = {"capacity": validated(pl.read_parquet(folder / "capacity.parquet"), "capacity").height, "estimates": 0}
-    for path in sorted(folder.glob("estimates/*/*.parquet")):
-        heights["estimates"] += validated(pl.read_parquet(path, hive_partitioning=False), "estimates").height
+    curves = sorted(folder.glob("estimates/*/*.parquet"))
+    heights = {
+        "capacity": checked_rows(folder / "capacity.parquet", "capacity"),
+        "estimates": sum(checked_rows(path, "estimates") for path in curves),
+    }
+    changed = [name for name, sha in manifest["sha256"].items() if digest(folder / name) != sha]
     if heights != manifest["rows"]:
-        message = f"{folder}: the tables hold {heights}, the manifest says {manifest['rows']}"
-        raise RunError(message)
+        raise RunError(f"{folder}: the tables hold {heights}, the manifest says {manifest['rows']}")
+    if changed:
+        raise RunError(f"{folder}: not what the run wrote: {', '.join(changed)}; `capgrid run` makes it again")
     return [f"{manifest['run']}: {table} {rows:,} rows keep every promise" for table, rows in heights.items()]
+
+
+def checked_rows(path: Path, table: str) -> int:
+    """Rows of one file, all of them checked.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    try:
+        frame = pl.read_parquet(path, hive_partitioning=False, glob=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise RunError(f"{path}: cannot be read: {error}") from error
+    return validated(frame, table).height
 
 
 PACKAGES = ("capgrid", "polars", "duckdb", "pandera", "pyarrow", "click")

@@ -79,6 +79,9 @@ def explained(name: str, axes: Axes, catalogs: Catalogs, asked: Mapping[str, Any
     def node(column: str) -> Node:
         value, unit = values.get(column), unit_of(column)
         q = formulas.get(column)
+        if column in SOLVED_FROM:
+            source = "solved exactly for the batch: grid/invert.py; the inputs are shown at the batch asked for"
+            return Node(column, value, unit, DESCRIBED[column], source, tuple(map(node, SOLVED_FROM[column])))
         if q is None or column in asked:
             return Node(column, value, unit, "", fact_source(column, axes, catalogs, asked))
         if column in seen:
@@ -88,9 +91,17 @@ def explained(name: str, axes: Axes, catalogs: Catalogs, asked: Mapping[str, Any
 
     return (
         node(name)
-        if name in formulas
+        if name in formulas or name in SOLVED_FROM
         else Node(name, values[name], unit_of(name), DESCRIBED.get(name, ""), fact_source(name, axes, catalogs, asked))
     )
+
+
+SOLVED_FROM = {
+    "batch_slo": ("slo_load_ratio", "batch_max", "sequences_max"),
+    "batch_max_output_tokens_per_s": ("output_tokens_per_s", "batch_max", "sequences_max"),
+    "batch_max_usd_per_mtok_output": ("usd_per_mtok_output", "batch_max", "sequences_max"),
+}
+"""Numbers that no formula makes but that are solved for the batch, and what they are solved from."""
 
 
 def fact_source(column: str, axes: Axes, catalogs: Catalogs, asked: Mapping[str, Any]) -> str:

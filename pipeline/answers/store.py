@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import duckdb
+from duckdb import StatementType
+from polars.exceptions import PolarsError
 
-from pipeline.core.errors import SqlError
+from pipeline.core.errors import RunError, SqlError
 from pipeline.core.places import bundled
+from pipeline.grid.columns import meaning
 from pipeline.grid.files import whole
 from pipeline.grid.run import check_run
 
@@ -70,11 +74,12 @@ def fill(connection: duckdb.DuckDBPyConnection, folder: Path, catalogs: Catalogs
         catalogs: shown as tables.
         kept: copy the large tables too, so that the folder may go.
     """
+    kept = kept or re.search(r"[*?\[]", str(folder)) is not None  # a view of such a folder could not be locked to it
     files = {name: folder / f"{name}.parquet" for name in ("capacity", "facts", "columns")}
     files["estimates"] = folder / "estimates" / "*" / "*.parquet"
     for name, path in files.items():
         what = "VIEW" if name in {"estimates", "capacity"} and not kept else "TABLE"
-        source = f"read_parquet({quoted(str(path))}, hive_partitioning = false)"
+        source = f"read_parquet({quoted(pattern(folder, path))}, hive_partitioning = false)"
         connection.sql(f"CREATE {what} {name} AS FROM {source}")
         comment(connection, what, name, TABLES[name])
     for name, kind in CATALOGS.items():
@@ -82,11 +87,22 @@ def fill(connection: duckdb.DuckDBPyConnection, folder: Path, catalogs: Catalogs
         connection.sql(f"CREATE TABLE {name} AS FROM frame")
         connection.unregister("frame")
         comment(connection, "TABLE", name, f"The catalog of {name}.")
-    comment_columns(connection)
     for path in sql_files("views"):
         run_script(connection, path, "VIEW")
+    comment_columns(connection)
     for path in sql_files("macros"):
         run_script(connection, path, "MACRO")
+
+
+def pattern(folder: Path, path: Path) -> str:
+    """A path below a folder as DuckDB reads it: stars are patterns below the folder, and nowhere else.
+
+    >>> from pathlib import Path
+    >>> pattern(Path("/a[1]"), Path("/a[1]/*/x.parquet"))
+    '/a[[]1]/*/x.parquet'
+    """
+    plain = re.sub(r"([*?\[])", r"[\1]", str(folder))
+    return plain + str(path).removeprefix(str(folder))
 
 
 def comment(connection: duckdb.DuckDBPyConnection, what: str, name: str, text: str) -> None:
@@ -95,12 +111,22 @@ def comment(connection: duckdb.DuckDBPyConnection, what: str, name: str, text: s
 
 
 def comment_columns(connection: duckdb.DuckDBPyConnection) -> None:
-    """COMMENT ON every column of the two published tables, from the functions that make them."""
-    for table, column, unit, text in connection.sql(
-        'SELECT table_name, "column", unit, description FROM columns'
-    ).fetchall():
-        stated = f"{text} [{unit}]" if unit else text
-        comment(connection, "COLUMN", f"{table}.{named(column)}", stated)
+    """COMMENT ON every column: from the functions and schemas that make them."""
+    told = connection.sql('SELECT "column", unit, description FROM columns').fetchall()
+    meanings = {name: f"{text} [{unit}]" if unit else text for name, unit, text in told}
+    known = connection.sql("SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal").fetchall()
+    for table, name in known:
+        text = meanings.get(name) or OF_PROVENANCE.get(name) or meaning(name)
+        comment(connection, "COLUMN", f"{table}.{named(name)}", text or f"Of each entry: {name.replace('_', ' ')}.")
+
+
+OF_PROVENANCE = {
+    "kind": "Catalog of the entry.", "name": "Entry, or its name for people.", "field": "Field of the entry.",
+    "value": "What the field says.", "source": "Source of the fact or formula.", "source_kind": "Kind of evidence.",
+    "source_title": "Title of the source.", "url": "Where the source stands.", "read_on": "Day on which it was read.",
+    "file": "Catalog file.", "column": "Published column.", "table_name": "Table of the column.", "type": "Type.",
+    "unit": "Unit, as the name ends in it.", "description": "Meaning.", "inputs": "Columns that it is made of.",
+}  # fmt: skip
 
 
 def sql_files(folder: str) -> list[Path]:
@@ -125,7 +151,7 @@ def opened(folder: Path, catalogs: Catalogs) -> duckdb.DuckDBPyConnection:
     manifest = check_run(folder)
     folder = folder.resolve()
     if manifest.get("folder") == str(folder):
-        connection = duckdb.connect(str(folder / DATABASE), read_only=True)
+        connection = connected(folder)
     else:
         connection = duckdb.connect()
         fill(connection, folder, catalogs)
@@ -135,21 +161,41 @@ def opened(folder: Path, catalogs: Catalogs) -> duckdb.DuckDBPyConnection:
     return connection
 
 
+def connected(folder: Path) -> duckdb.DuckDBPyConnection:
+    """The database file of a run, to read only.
+
+    Raises:
+        RunError: it is damaged.
+    """
+    try:
+        return duckdb.connect(str(folder / DATABASE), read_only=True)
+    except duckdb.Error as error:
+        raise RunError(f"{folder / DATABASE}: damaged; `capgrid run` makes it again") from error
+
+
 def query(connection: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str, object] | None = None) -> pl.DataFrame:
-    """The rows of one SELECT.
+    """The rows of one reading statement.
 
     Raises:
         SqlError: DuckDB refuses it, or it is not one reading statement.
     """
     try:
-        statements = connection.extract_statements(sql)
-        if len(statements) != 1 or statements[0].type not in {
-            duckdb.StatementType.SELECT,
-            duckdb.StatementType.EXPLAIN,
-        }:
-            message = "one reading statement, please: SELECT, FROM, WITH, DESCRIBE, SHOW or EXPLAIN"
-            raise SqlError(message)
-        rows: pl.DataFrame = connection.sql(sql, params=parameters or None).pl()
-    except duckdb.Error as error:
+        check_reads(connection, sql)
+        rows = connection.sql(sql, params=parameters or None)
+        kinds = zip(rows.columns, map(str, rows.types), strict=True)
+        casts = [f"{named(name)}::VARCHAR AS {named(name)}" for name, kind in kinds if kind == "INTERVAL"]
+        # Polars has no intervals of months, days and microseconds
+        frame: pl.DataFrame = (rows.project(f"* REPLACE ({', '.join(casts)})") if casts else rows).pl()
+    except (duckdb.Error, PolarsError) as error:
         raise SqlError(str(error)) from error
-    return rows
+    return frame
+
+
+def check_reads(connection: duckdb.DuckDBPyConnection, sql: str) -> None:
+    """Refuse anything but one SELECT, DESCRIBE, SHOW, or EXPLAIN of one: EXPLAIN ANALYZE runs what it explains."""
+    explained = re.sub(r"^\s*explain\s+(analyze\s+)?", "", sql, count=1, flags=re.IGNORECASE)
+    for text in (sql, explained):
+        statements = connection.extract_statements(text)
+        kinds = {StatementType.SELECT, StatementType.EXPLAIN} if text != explained else {StatementType.SELECT}
+        if len(statements) != 1 or statements[0].type not in kinds:
+            raise SqlError("one reading statement, please: SELECT, FROM, WITH, DESCRIBE, SHOW or EXPLAIN")

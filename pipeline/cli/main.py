@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from inspect import cleandoc
 from typing import Any
 
 import click
@@ -56,5 +57,13 @@ def cli() -> None:
     """  # noqa: D301
 
 
+def example_last(command: click.Command) -> click.Command:
+    """Move the example of a command's help behind its options, where a reader's eye ends."""
+    told, marker, example = cleandoc(command.help or "").partition("\b\nExample")
+    if marker:
+        command.help, command.epilog = told.rstrip(), f"{marker}{example}"
+    return command
+
+
 for each in (*runs.COMMANDS, *plans.COMMANDS, *catalogs.COMMANDS, *checks.COMMANDS):
-    cli.add_command(each)
+    cli.add_command(example_last(each))

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-
-from pipeline.core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,41 +14,6 @@ if TYPE_CHECKING:
     from pipeline.facts.catalog import Catalogs
 
 FORMATS = ["table", "json", "csv", "md", "parquet"]
-UNITS = {
-    "B": {
-        "": 1,
-        "B": 1,
-        "KB": 1e3,
-        "MB": 1e6,
-        "GB": 1e9,
-        "TB": 1e12,
-        "KIB": 2**10,
-        "MIB": 2**20,
-        "GIB": 2**30,
-        "TIB": 2**40,
-    },
-    "s": {"": 1, "S": 1, "MS": 1e-3, "US": 1e-6, "MIN": 60, "H": 3600},
-    "B/s": {"": 1, "GB/S": 1e9, "TB/S": 1e12},
-    "FLOP/s": {"": 1, "TFLOP/S": 1e12, "PFLOP/S": 1e15},
-}
-"""Units that a person may write, by base unit: GB is 10^9 bytes, GiB is 2^30."""
-
-
-def with_units(text: str, unit: str) -> float | int | str:
-    """A number in base units; a bare number is in base units already, a text that is no number stays.
-
-    >>> with_units("80GB", "B"), with_units("50ms", "s"), with_units("0.9", "1"), with_units("true", "")
-    (80000000000, 0.05, 0.9, 'true')
-    """
-    found = re.fullmatch(r"\s*([-+]?[\d_]*\.?\d+(?:[eE][-+]?\d+)?)\s*([A-Za-z/]*)\s*", text)
-    factors = UNITS.get(unit, {"": 1})
-    if not found:
-        return text
-    if found[2].upper() not in factors:
-        message = f"'{text}': no unit '{found[2]}' here; known: {', '.join(filter(None, factors)) or 'none'}"
-        raise UsageError(message)
-    number = float(found[1]) * factors[found[2].upper()]
-    return int(number) if number.is_integer() and "e" not in text.lower() and "." not in found[1] else number
 
 
 class Settings(click.ParamType[tuple[str, str]]):

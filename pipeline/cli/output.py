@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from decimal import Decimal
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +12,8 @@ import click
 if TYPE_CHECKING:
     import polars as pl
 
-NARROW = 60
+WIDEST = 65_535
+"""Characters of a row: as many as Polars can print."""
 SCALES = {
     "B": ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")),
     "B/token": ((1e6, "MB/token"), (1e3, "kB/token")),
@@ -36,6 +39,8 @@ def for_people(value: Any, unit: str = "") -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(map(str, value))
+    if isinstance(value, Decimal):
+        value = plain(value)
     if not isinstance(value, int | float):
         return str(value)
     for scale, name in SCALES.get(unit, ()):
@@ -53,47 +58,77 @@ def show(frame: pl.DataFrame, shape: str, *, one: bool = False) -> None:
         shape: table, json, csv, md or parquet.
         one: in JSON, an object instead of an array of one.
     """
-    import polars as pl  # noqa: PLC0415
-    import polars.selectors as cs  # noqa: PLC0415
-
-    frame = frame.with_columns(cs.float().fill_nan(None), cs.enum().cast(pl.String))
-    if shape == "table":
-        table(frame)
+    if shape == "parquet":
+        frame.write_parquet(sys.stdout.buffer)
     elif shape == "json":
-        click.echo(as_json(frame.to_dicts()[0] if one else frame.to_dicts()))
+        rows = [plain(row) for row in frame.iter_rows(named=True)]
+        click.echo(as_json(rows[0] if one else rows))
     elif shape == "csv":
         click.echo(flat(frame).write_csv(), nl=False)
     elif shape == "md":
         markdown(flat(frame))
     else:
-        frame.write_parquet(sys.stdout.buffer)
+        table(frame)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: NaN and infinities unknown, decimals numbers, bytes as hexadecimal text.
+
+    >>> plain({"a": float("inf"), "b": [1, b"x"]})
+    {'a': None, 'b': [1, '78']}
+    """
+    if isinstance(value, dict):
+        return {str(name): plain(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [plain(each) for each in value]
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() and value.as_tuple().exponent == 0 else float(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    return None if isinstance(value, float) and not isfinite(value) else value
 
 
 def as_json(value: Any) -> str:
-    """A value as JSON text; NaN and infinities, which JSON has not, never appear."""
+    """A value as JSON text; dates as ISO text."""
     import json  # noqa: PLC0415
 
     return json.dumps(value, indent=2, default=str, allow_nan=False, ensure_ascii=False)
 
 
 def flat(frame: pl.DataFrame) -> pl.DataFrame:
-    """Lists as text: what CSV and Markdown can hold."""
+    """Lists of texts joined, other nested values as JSON: what CSV and Markdown can hold."""
+    import json  # noqa: PLC0415
+
     import polars as pl  # noqa: PLC0415
 
-    lists = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.List)]
-    return frame.with_columns(pl.col(name).cast(pl.List(pl.String)).list.join(", ") for name in lists)
+    def text(value: Any) -> Any:
+        if isinstance(value, list) and all(isinstance(each, str) for each in value):
+            return ", ".join(value)
+        return value if value is None else json.dumps(plain(value), default=str, ensure_ascii=False)
+
+    nested = [name for name, dtype in frame.schema.items() if dtype.is_nested() or dtype in {pl.Binary, pl.Object}]
+    return frame.with_columns(
+        pl.Series(name, [text(each) for each in frame[name].to_list()], pl.String) for name in nested
+    )
 
 
 def markdown(frame: pl.DataFrame) -> None:
-    """Rows as a Markdown table."""
+    """Rows as a Markdown table, a line each."""
     import polars as pl  # noqa: PLC0415
 
-    escaped = frame.with_columns(pl.col(pl.String).str.replace_all("|", r"\|", literal=True))
+    escaped = frame.with_columns(
+        pl.col(pl.String).str.replace_all("|", r"\|", literal=True).str.replace_all(r"\s+", " ")
+    )
     with pl.Config(
-        tbl_formatting="MARKDOWN", tbl_rows=-1, tbl_cols=-1, tbl_hide_dataframe_shape=True,
+        tbl_formatting="MARKDOWN",
+        tbl_rows=-1,
+        tbl_cols=-1,
+        tbl_hide_dataframe_shape=True,
         tbl_hide_column_data_types=True,
-        fmt_str_lengths=10_000, tbl_width_chars=1_000_000, fmt_float="full",
-    ):  # fmt: skip
+        fmt_str_lengths=WIDEST,
+        tbl_width_chars=WIDEST,
+        fmt_float="full",
+    ):
         click.echo(str(escaped))
 
 
@@ -108,8 +143,11 @@ def table(frame: pl.DataFrame) -> None:
         shown.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
     for row in frame.iter_rows():
         shown.add_row(*(Text(for_people(value)) for value in row))
-    console = Console(soft_wrap=not sys.stdout.isatty()) if sys.stdout.isatty() else Console(width=100_000)
-    console.print(shown)
+    console = Console() if sys.stdout.isatty() else Console(width=WIDEST)
+    for line in console.render_lines(shown, pad=False) if not sys.stdout.isatty() else ():
+        click.echo("".join(segment.text for segment in line).rstrip())
+    if sys.stdout.isatty():
+        console.print(shown)
     if frame.is_empty():
         click.echo("no rows", err=True)
 

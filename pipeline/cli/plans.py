@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.options import Settings, as_of_option, catalogs_option, format_options, loaded, together, with_units
+from pipeline.cli.options import Settings, as_of_option, catalogs_option, format_options, loaded, together
 from pipeline.cli.output import as_json, for_people, show
 
 if TYPE_CHECKING:
@@ -60,14 +60,14 @@ plan_options = together(
 
 def point_of(asked: dict[str, Any]) -> Point:
     """The plan that was asked for; lengths and facts given by hand go before the catalogs'."""
-    from pipeline.core.units import unit_of  # noqa: PLC0415
+    from pipeline.core.units import in_base_units, unit_of  # noqa: PLC0415
     from pipeline.grid.point import Point  # noqa: PLC0415
 
     lengths = {name: asked[name] for name in ("prompt_tokens", "output_tokens") if asked[name]}
     texts = {name: asked[name] for name in ("ttft_slo_s", "tpot_slo_s", "device_memory_bytes") if asked[name]} | dict(
         asked["settings"]
     )
-    facts = lengths | {name: with_units(text, unit_of(name)) for name, text in texts.items()}
+    facts = lengths | {name: in_base_units(text, unit_of(name)) for name, text in texts.items()}
     facts |= {name: value == "true" for name, value in facts.items() if value in {"true", "false"}}
     facts |= {"is_static": True} if asked["is_static"] else {}
     plan = {

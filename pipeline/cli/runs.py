@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 )
 @out_option
 @click.option(
-    "--workers", type=click.IntRange(1, 1024), default=os.cpu_count() or 1, show_default=True, help="Processes."
+    "--workers", type=click.IntRange(1, 1024), default=os.cpu_count() or 1, show_default="one a core", help="Processes."
 )
 @click.option(
     "--executor", type=click.Choice(list(EXECUTORS)), default="local", show_default=True, help="Where partitions run."
@@ -142,7 +142,7 @@ def ask(
         return
     answer, catalogs = find(question), loaded(catalogs_folder)
     with connected(answer, catalogs, out, run_id) as connection:
-        show(answered(connection, answer, {**resolved(narrowed, catalogs), **dict(settings)}), shape)
+        show(answered(connection, answer, resolved({**narrowed, **dict(settings)}, catalogs)), shape)
 
 
 def listing(known: list[Answer]) -> Any:
@@ -154,12 +154,17 @@ def listing(known: list[Answer]) -> Any:
     )
 
 
-def resolved(narrowed: dict[str, str | None], catalogs: Catalogs) -> dict[str, str]:
-    """What was asked for, by id."""
-    kinds = {"weights": "format"}
-    return {
-        name: catalogs.resolve(kinds.get(name, name), value) for name, value in narrowed.items() if value is not None
+def resolved(settings: dict[str, str | None], catalogs: Catalogs) -> dict[str, str]:
+    """What was asked for; names of catalog entries become ids, wherever they were given."""
+    kinds = {
+        "model": "model",
+        "accelerator": "accelerator",
+        "engine": "engine",
+        "workload": "workload",
+        "weights": "format",
     }
+    given = {name: value for name, value in settings.items() if value is not None}
+    return {name: catalogs.resolve(kinds[name], value) if name in kinds else value for name, value in given.items()}
 
 
 def connected(answer: Answer, catalogs: Catalogs, out: Path, run_id: str | None) -> duckdb.DuckDBPyConnection:

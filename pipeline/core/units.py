@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import polars as pl
+
+from pipeline.core.errors import UsageError
 
 WHOLE, REAL = pl.Int64(), pl.Float64()
 
@@ -43,3 +47,40 @@ def unit_of(column: str) -> str:
     base = column.removesuffix("_lo").removesuffix("_hi")
     fitting = [suffix for suffix in UNITS if base == suffix or base.endswith(f"_{suffix}")]
     return UNITS[max(fitting, key=len)][0] if fitting else ""
+
+
+WRITTEN: dict[str, dict[str, float]] = {
+    "B": {
+        "": 1,
+        "B": 1,
+        "KB": 1e3,
+        "MB": 1e6,
+        "GB": 1e9,
+        "TB": 1e12,
+        "KIB": 2**10,
+        "MIB": 2**20,
+        "GIB": 2**30,
+        "TIB": 2**40,
+    },
+    "s": {"": 1, "S": 1, "MS": 1e-3, "US": 1e-6, "MIN": 60, "H": 3600},
+    "B/s": {"": 1, "GB/S": 1e9, "TB/S": 1e12},
+    "FLOP/s": {"": 1, "TFLOP/S": 1e12, "PFLOP/S": 1e15},
+}
+"""Units that a person may write, by base unit: GB is 10^9 bytes, GiB is 2^30."""
+
+
+def in_base_units(text: str, unit: str) -> float | int | str:
+    """A number in base units; a bare number is in base units already, a text that is no number stays.
+
+    >>> in_base_units("80GB", "B"), in_base_units("50ms", "s"), in_base_units("0.9", "1"), in_base_units("true", "")
+    (80000000000, 0.05, 0.9, 'true')
+    """
+    found = re.fullmatch(r"\s*([-+]?[\d_]*\.?\d+(?:[eE][-+]?\d+)?)\s*([A-Za-z/]*)\s*", text)
+    factors = WRITTEN.get(unit, {"": 1})
+    if not found:
+        return text
+    if found[2].upper() not in factors:
+        message = f"'{text}': no unit '{found[2]}' here; known: {', '.join(filter(None, factors)) or 'none'}"
+        raise UsageError(message)
+    number = float(found[1]) * factors[found[2].upper()]
+    return int(number) if number.is_integer() and "e" not in text.lower() and "." not in found[1] else number

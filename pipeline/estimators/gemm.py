@@ -69,7 +69,8 @@ def product_s(
 def overlapped(arithmetic_s: Expr, traffic_s: Expr) -> Expr:
     """The 2-norm of two times: the longer one, and up to 41 % more where they are alike.
 
-    >>> pl.select(overlapped(pl.lit(3.0), pl.lit(4.0))).item()
+    >>> from pipeline.core.quantity import at
+    >>> at(overlapped, arithmetic_s=3.0, traffic_s=4.0)
     5.0
     """
     return (arithmetic_s * arithmetic_s + traffic_s * traffic_s).sqrt()

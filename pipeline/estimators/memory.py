@@ -103,12 +103,17 @@ def overhead_bytes(
 
 
 @quantity
+def prompt_bytes_per_token(forward_width: Expr, engine_reads_whole_batch: Expr) -> Expr:
+    """Temporary memory of one prompt token where all prompts of a batch are read in one pass; else none.
+
+    Source: serving-memory study, transformers.
+    """
+    return 2.0 * forward_width * engine_reads_whole_batch
+
+
+@quantity
 def prompt_excess_bytes(
-    forward_width: Expr,
-    prompt_tokens: Expr,
-    output_tokens: Expr,
-    kv_bytes_per_token: Expr,
-    engine_reads_whole_batch: Expr,
+    prompt_bytes_per_token: Expr, prompt_tokens: Expr, output_tokens: Expr, kv_bytes_per_token: Expr
 ) -> Expr:
     """What reading a prompt takes per sequence beyond the room that its output will need.
 
@@ -118,12 +123,12 @@ def prompt_excess_bytes(
     Source: serving-memory study, transformers: max(kv (P + O), kv P + 2 P (3 f + 4 h + ...)).
 
     >>> from pipeline.core.quantity import at
-    >>> plan = {"prompt_tokens": 10, "output_tokens": 1, "engine_reads_whole_batch": True}
-    >>> at(prompt_excess_bytes, forward_width=100.0, kv_bytes_per_token=500.0, **plan)
+    >>> plan = {"prompt_tokens": 10, "output_tokens": 1}
+    >>> at(prompt_excess_bytes, prompt_bytes_per_token=200.0, kv_bytes_per_token=500.0, **plan)
     1500
     """
-    excess = (2.0 * prompt_tokens * forward_width - kv_bytes_per_token * output_tokens).clip(0.0)
-    return (excess * engine_reads_whole_batch).ceil().cast(pl.Int64)
+    excess = prompt_bytes_per_token * prompt_tokens - kv_bytes_per_token * output_tokens
+    return excess.clip(0.0).ceil().cast(pl.Int64)
 
 
 @quantity
@@ -198,6 +203,7 @@ def context_max_tokens(
     kv_pool_bytes: Expr,
     kv_bytes_per_token: Expr,
     window_bytes_per_token: Expr,
+    prompt_bytes_per_token: Expr,
     bounded_kv_bytes: Expr,
     state_kv_bytes: Expr,
     window_tokens: Expr,
@@ -207,14 +213,16 @@ def context_max_tokens(
     """Longest sequence before out of memory, alone on the replica; whole blocks.
 
     Past the window only layers with full context grow; short of it every layer does. Where nothing
-    grows, the model's own limit. The model's limit does not bound the answer otherwise.
+    grows, the model's own limit. The model's limit does not bound the answer otherwise. Where an
+    engine reads whole prompts, all of the sequence may be prompt.
 
     Source: kv_bytes_per_sequence solved for the context.
     """
-    long = (kv_pool_bytes - bounded_kv_bytes) / kv_bytes_per_token
-    short = (kv_pool_bytes - state_kv_bytes) / window_bytes_per_token
+    growing = kv_bytes_per_token + prompt_bytes_per_token
+    long = (kv_pool_bytes - bounded_kv_bytes) / growing
+    short = (kv_pool_bytes - state_kv_bytes) / (window_bytes_per_token + prompt_bytes_per_token)
     unbounded = pl.when(kv_pool_bytes >= bounded_kv_bytes).then(context_tokens_max).otherwise(0)
-    past = pl.when(kv_bytes_per_token > 0).then(long).otherwise(unbounded)
+    past = pl.when(growing > 0).then(long).otherwise(unbounded)
     inside = pl.min_horizontal(short, window_tokens)
     tokens = pl.when(past >= window_tokens.fill_null(0)).then(past).otherwise(inside)
     return (tokens.clip(0.0, 1e15).floor().cast(pl.Int64) // block_tokens * block_tokens).clip(0)

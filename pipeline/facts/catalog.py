@@ -130,6 +130,22 @@ def rule_words(check: str) -> str:
     return words.get(name, check)
 
 
+def out_of_bounds(field: str, value: object) -> str:
+    """What a catalog would say to a value of one field; empty where it may stand there.
+
+    >>> out_of_bounds("device_memory_bytes", 80)
+    'must be above 1000000000 (is it in base units?)'
+    """
+    for kind in SCHEMAS:
+        if field in columns_of(kind):
+            schema = pa.DataFrameSchema({field: SCHEMAS[kind].to_schema().columns[field]})
+            try:
+                schema.validate(pl.DataFrame({field: [value]}, schema={field: columns_of(kind)[field][0]}))
+            except pa.errors.SchemaError as error:
+                return f"must be {rule_words(str(error.check.error))}" if error.check else str(error)
+    return ""
+
+
 # ----- provenance
 
 

@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from pipeline.core.errors import CatalogError, nearest
 from pipeline.facts.names import all_names, is_id
 from pipeline.facts.prices import price_name
@@ -17,10 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    import polars as pl
-
 PROVENANCE = {"source", "source_of"}
-SOURCE_FIELDS = {"title", "url", "read_on", "kind"}
+SOURCE_FIELDS = {"title": pl.String(), "url": pl.String(), "read_on": pl.Date(), "kind": pl.String()}
 NOT_CATALOGS = {"grids"}
 LONGEST = 500
 """Characters of a text."""
@@ -75,14 +75,20 @@ def read_sources(folder: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         raise CatalogError([f"{path}: missing; every fact names a source that stands there"])
     sources = read_toml(path, "sources.toml")
-    problems = [
-        f"sources.toml: '{name}': field '{each}' is {'missing' if each in SOURCE_FIELDS else 'unknown'}"
-        for name, source in sources.items()
-        for each in sorted(SOURCE_FIELDS ^ (source.keys() if isinstance(source, dict) else set()))
-    ]
+    problems = [problem for name, source in sources.items() for problem in wrong_source(name, source)]
     if problems:
         raise CatalogError(problems)
     return sources
+
+
+def wrong_source(name: str, source: object) -> Iterator[str]:
+    """What is wrong about one source."""
+    said = source if isinstance(source, dict) else {}
+    for each in sorted(SOURCE_FIELDS.keys() ^ said.keys()):
+        yield f"sources.toml: '{name}': field '{each}' is {'missing' if each in SOURCE_FIELDS else 'unknown'}"
+    for each, dtype in SOURCE_FIELDS.items():
+        if each in said and not fits(said[each], dtype):
+            yield f"sources.toml: '{name}': {each} = {str(said[each])[:80]!r} is not {WORDS[dtype.base_type()]}"
 
 
 def read_entries(path: Path, folder: Path, problems: list[str]) -> Iterator[Entry]:
@@ -122,6 +128,7 @@ def check_layers(entry: Entry, layer_kinds: Mapping[str, Sequence[str]]) -> None
     if not isinstance(layers, dict) or not layers or not all(type(n) is int and n > 0 for n in layers.values()):
         entry.wrong("field 'layers' is missing, or not a table of kinds and counts such as { full = 32 }")
         return
+    check_layer_counts(entry, sum(layers.values()))
     given = {**entry.values, **DEFAULTS["model"]}
     for kind in layers:
         if kind not in layer_kinds:
@@ -140,13 +147,32 @@ def check_layers(entry: Entry, layer_kinds: Mapping[str, Sequence[str]]) -> None
                     entry.wrong(f"'{count}' = {entry.values[count]} needs field '{name}'")
 
 
+def check_layer_counts(entry: Entry, attention: int) -> None:
+    """Every block has attention and feed-forward, or (Nemotron-H) one of the two."""
+    counts = {name: entry.values.get(name, 0) for name in ("layer_count", "dense_layers", "moe_layers")}
+    if not all(type(count) is int for count in counts.values()):
+        return
+    blocks, forward = counts["layer_count"], counts["dense_layers"] + counts["moe_layers"]
+    if {attention, forward} != {blocks} and attention + forward != blocks:
+        entry.wrong(
+            f"layers of attention ({attention}) and of feed-forward ({forward}) do not add up to {blocks} layers"
+        )
+
+
 def check_type(entry: Entry, name: str, dtype: pl.DataType) -> None:
     """Refuse a value of another type; write whole floats as integers where a count is asked for."""
     value = entry.values[name] = as_dtype(entry.values[name], dtype)
-    if not fits(value, dtype):
+    if type(value) is int and abs(value) >= 2**63:
+        entry.wrong(f"{name} = {str(value)[:40]}... is larger than any number here")
+    elif not fits(value, dtype):
         entry.wrong(f"{name} = {str(value)[:80]!r} is not {WORDS[dtype.base_type()]}")
-    elif isinstance(value, str) and (not value.isprintable() or len(value) > LONGEST):
+    elif any(isinstance(text, str) and not (text.isprintable() and len(text) <= LONGEST) for text in texts(value)):
         entry.wrong(f"{name} holds control characters, or is longer than {LONGEST}")
+
+
+def texts(value: Any) -> list[Any]:
+    """A value, or what a list holds."""
+    return value if isinstance(value, list) else [value]
 
 
 def check_sources(entry: Entry, sources: Mapping[str, object]) -> None:

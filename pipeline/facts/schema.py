@@ -140,6 +140,7 @@ class Format(pa.DataFrameModel):
     kv_bits: pl.Float64 = option("Bits of one cached number, where a cache can be kept so.", ge=1, le=64)
     dense_kernel: pl.String = option("Kernel of plain matrices: an entry of catalogs/efficiencies.")
     expert_kernel: pl.String = option("Kernel of routed experts: an entry of catalogs/efficiencies.")
+    expert_width_multiple: pl.Int64 = option("Multiple that kernels pad the width of experts to.", ge=1, le=2**16)
     is_expert_format: pl.Boolean = option("Whether only routed experts are quantised.")
 
 

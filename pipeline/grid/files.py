@@ -58,6 +58,16 @@ def make_folder(folder: Path) -> None:
         raise RunError(message) from error
 
 
+def check_link(link: Path) -> None:
+    """Refuse, before any work, a place where something else than a link stands.
+
+    Raises:
+        RunError: it does.
+    """
+    if link.exists() and not link.is_symlink():
+        raise RunError(f"{link}: is not a link; move it away, it is where the newest run will be pointed at")
+
+
 def point_link(link: Path, target: str) -> None:
     """Switch a symbolic link in one step: readers see the old target or the new one."""
     temporary = link.with_name(f".{link.name}.{os.getpid()}")

@@ -75,6 +75,6 @@ def narrowed(looks: pl.DataFrame) -> pl.DataFrame:
         high_load=pl.when(within).then("high_load").otherwise("load"),
     )
     if looks["row"].is_unique().all():
-        return moved.drop("probe", "load")
+        return moved.drop("probe", "load", "place", strict=False)
     ends = [pl.max("low", "low_load"), pl.min("high", "high_load")]  # loads grow with probes, so ends keep their loads
     return moved.group_by("row", maintain_order=True).agg(ends)

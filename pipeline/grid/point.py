@@ -10,6 +10,7 @@ import polars as pl
 from pipeline.core.errors import PipelineError, UnknownNameError, UsageError
 from pipeline.core.quantity import evaluate, in_order
 from pipeline.estimators.feasible import RULES
+from pipeline.facts.catalog import out_of_bounds
 from pipeline.facts.values import WORDS, as_dtype, fits
 from pipeline.grid.axes import axes_of
 from pipeline.grid.plan import by_grain
@@ -86,6 +87,8 @@ def with_facts(axis: pl.DataFrame, facts: Mapping[str, Any]) -> pl.DataFrame:
     for name, value in facts.items():
         if not fits(value, axis.schema[name]) or (type(value) in {int, float} and not 0 <= value < MOST):
             raise UsageError(f"{name} = {value!r} is not {WORDS[axis.schema[name].base_type()]} from 0 to {MOST:g}")
+        if wrong := out_of_bounds(name, value):
+            raise UsageError(f"{name} = {value!r}: {wrong}")
     return axis.with_columns(pl.lit(value, axis.schema[name]).alias(name) for name, value in facts.items())
 
 

@@ -19,7 +19,7 @@ from pipeline.core.places import PACKAGE, bundled
 from pipeline.grid.axes import axes_of
 from pipeline.grid.columns import columns_table
 from pipeline.grid.executors import EXECUTORS, Receipt
-from pipeline.grid.files import make_folder, point_link, write_json, write_parquet
+from pipeline.grid.files import check_link, make_folder, point_link, write_json, write_parquet
 from pipeline.grid.plan import Census, census
 from pipeline.grid.schema import validated
 from pipeline.grid.tables import book_for, capacity_of, estimates_of
@@ -154,7 +154,7 @@ def stands(job: Job, model: str) -> bool:
 
 def rows_in(path: Path) -> int:
     """Rows of a Parquet file, from its footer."""
-    return int(pl.scan_parquet(path, hive_partitioning=False).select(pl.len()).collect().item())
+    return int(pl.scan_parquet(path, hive_partitioning=False, glob=False).select(pl.len()).collect().item())
 
 
 def compute(
@@ -162,11 +162,14 @@ def compute(
 ) -> list[Receipt]:
     """Run all partitions into the job's folder and join the capacity table; nothing is published yet."""
     make_folder(job.folder)
+    check_link(job.folder.parent / LATEST)
     receipts = []
     for receipt in EXECUTORS[executor](partial(run_partition, job), partitions(job.axes), workers):
         said(receipt)
         receipts.append(receipt)
-    parts = [pl.read_parquet(job.folder / PARTS / f"{model}.parquet") for model in job.axes["model"]["model"]]
+    parts = [
+        pl.read_parquet(job.folder / PARTS / f"{model}.parquet", glob=False) for model in job.axes["model"]["model"]
+    ]
     capacity = pl.concat(parts)
     write_parquet(capacity, job.folder / "capacity.parquet", {KEY: job.key, "capgrid.run": job.id})
     return receipts
@@ -183,6 +186,7 @@ def publish(job: Job, found: Census, receipts: list[Receipt], seconds: float, ve
     shutil.rmtree(job.folder / PARTS, ignore_errors=True)
     for leftover in job.folder.rglob(".*"):  # of workers that were killed while they wrote
         leftover.unlink()
+    (job.folder / MANIFEST).unlink(missing_ok=True)  # of a run that was damaged since
     files = [path for path in sorted(job.folder.rglob("*")) if path.is_file()]
     manifest = {
         "run": job.id, "capgrid_version": version, "as_of": job.as_of, "grid": asdict(job.grid), "content_key": job.key,
@@ -194,10 +198,17 @@ def publish(job: Job, found: Census, receipts: list[Receipt], seconds: float, ve
         },
         "seconds": round(seconds, 3),
         "files": {str(path.relative_to(job.folder)): path.stat().st_size for path in files},
+        "sha256": {str(path.relative_to(job.folder)): digest(path) for path in files},
     }  # fmt: skip
     write_json(manifest, job.folder / MANIFEST)
     point_link(job.folder.parent / LATEST, job.id)
     return manifest
+
+
+def digest(path: Path) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def published(job: Job) -> dict[str, Any] | None:
@@ -247,7 +258,7 @@ def check_run(folder: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         message = f"{folder}: the run is unfinished (it has no {MANIFEST}); {again}"
         raise RunError(message) from error
-    except (ValueError, KeyError, AttributeError, OSError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, OSError) as error:
         message = f"{folder / MANIFEST}: damaged; {again}"
         raise RunError(message) from error
     wrong = [name for name, size in files if not (folder / name).is_file() or (folder / name).stat().st_size != size]

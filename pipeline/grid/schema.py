@@ -180,9 +180,19 @@ def validated(frame: pl.DataFrame, table: str) -> pl.DataFrame:
     try:
         schema(table).validate(frame, lazy=True)
     except pa.errors.SchemaErrors as error:
-        lines = [*broken(frame, table), *map(str, error.failure_cases["check"].unique(maintain_order=True))]
+        lines = [*misshapen(frame, table), *broken(frame, table)] or [str(error)]
         raise PipelineError("\n".join(f"{table}: {line}" for line in lines)) from error
     return frame
+
+
+def misshapen(frame: pl.DataFrame, table: str) -> Iterator[str]:
+    """Columns that are missing, too many, or of another type."""
+    for name in frame.schema.keys() ^ TABLES[table].keys():
+        yield f"column '{name}' is {'not expected' if name in frame.columns else 'missing'}"
+    for name, dtype in frame.schema.items():
+        expected = TABLES[table][name].dtype if name in TABLES[table] else dtype
+        if dtype != expected:
+            yield f"column '{name}' is {dtype}, not {expected}"
 
 
 def broken(frame: pl.DataFrame, table: str) -> Iterator[str]:

@@ -86,18 +86,12 @@ def checked(path: Path, said: dict[str, Any], catalogs: Catalogs) -> Grid:
     batches = whole_numbers(path, "batches", said.get("batches"), problems)
     parallel = parallel_plans(path, said.get("parallel"), problems)
     market = said.get("market", "on-demand")
-    if market not in {"on-demand", "spot"}:
+    if market not in ("on-demand", "spot"):
         problems.append(f"{path}: market = {market!r} is neither on-demand nor spot")
-    clouds = said.get("clouds", [])
-    clouds_known = set(catalogs.frames["price"]["cloud"])
-    problems += [
-        f"{path}: clouds: no cloud named '{each}'. {nearest(str(each), clouds_known)}"
-        for each in clouds
-        if each not in clouds_known
-    ]
+    clouds = chosen_clouds(path, said.get("clouds", []), catalogs, problems)
     if problems:
         raise GridError("\n".join(problems))
-    return Grid(path.stem, batches=batches, parallel=parallel, market=market, clouds=tuple(clouds), **chosen)
+    return Grid(path.stem, batches=batches, parallel=parallel, market=market, clouds=clouds, **chosen)
 
 
 def chosen_ids(path: Path, name: str, said: object, catalogs: Catalogs, problems: list[str]) -> tuple[str, ...]:
@@ -113,6 +107,16 @@ def chosen_ids(path: Path, name: str, said: object, catalogs: Catalogs, problems
     if not ids:
         problems.append(f"{path}: '{name}' chooses nothing")
     return ids
+
+
+def chosen_clouds(path: Path, said: object, catalogs: Catalogs, problems: list[str]) -> tuple[str, ...]:
+    """The clouds whose prices count; all where the list is empty or left out."""
+    if not isinstance(said, list) or not all(isinstance(each, str) for each in said):
+        problems.append(f"{path}: 'clouds' is not a list of names")
+        return ()
+    known = catalogs.frames["price"]["cloud"].unique()
+    problems += [f"{path}: no cloud named '{each}'. {nearest(each, known)}" for each in said if each not in known]
+    return tuple(said)
 
 
 def select(catalogs: Catalogs, kind: str, patterns: Sequence[str]) -> tuple[str, ...]:

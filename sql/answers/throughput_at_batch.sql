@@ -4,17 +4,17 @@
 -- $engine: only this engine
 -- $weights: only this number format of the weights
 -- $workload: only this workload
--- $batch: sequences in flight, a batch of the grid (default: 32)
+-- $batch: sequences in flight; the largest batch of the grid up to it is taken (default: 32)
 -- $limit: rows at most (default: 20)
 -- One row per model, workload, accelerator and number of devices: its fastest plan there, whether it meets the objectives or not.
-SELECT model, workload, accelerator, device_count,
+SELECT model, workload, accelerator, device_count, batch,
        round(output_tokens_per_s::DOUBLE, 1)                 AS output_tokens_per_s,
        round(output_tokens_per_s::DOUBLE / device_count, 1)  AS tokens_per_s_per_device,
        weights, kv, engine,
        round(1e3 * estimates.ttft_s, 1)                      AS ttft_ms,
        round(1e3 * estimates.tpot_s, 2)                      AS tpot_ms
 FROM estimates
-WHERE fits AND batch = $batch::BIGINT
+WHERE fits AND batch = (SELECT max(batch) FROM estimates WHERE batch <= $batch::BIGINT)
   AND ($model IS NULL OR model = $model)
   AND ($accelerator IS NULL OR accelerator = $accelerator)
   AND ($engine IS NULL OR engine = $engine)
