@@ -17,7 +17,7 @@ run: $(BIN)/capgrid
 	@echo "  $(BIN)/capgrid explain batch_max --model llama-3.1-8b --accelerator h100    where a number comes from"
 
 test: $(VENV)/.dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

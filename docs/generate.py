@@ -56,7 +56,7 @@ def commands_page() -> Iterator[str]:
     """The help of every command."""
     yield from ("# Commands", "", GENERATED, "")
     yield "Data go to stdout, talk to stderr. Exit codes: 0 done, 1 you can fix it or a check failed, 2 usage."
-    top = click.Context(cli, info_name="capgrid", terminal_width=100)
+    top = click.Context(cli, info_name="capgrid", terminal_width=100, help_option_names=["-h", "--help"])
     for name in ["", *cli.list_commands(top)]:
         command = cli.get_command(top, name) if name else cli
         context = click.Context(command, info_name=name, parent=top, terminal_width=100) if name else top

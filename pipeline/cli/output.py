@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 WIDEST = 65_535
 """Characters of a row: as many as Polars can print."""
+NAME_LENGTH = 32
+"""Cells up to this long are never broken: names must be read, and copied, whole."""
 SCALES = {
     "B": ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")),
     "B/token": ((1e6, "MB/token"), (1e3, "kB/token")),
@@ -133,21 +135,31 @@ def markdown(frame: pl.DataFrame) -> None:
 
 
 def table(frame: pl.DataFrame) -> None:
-    """Rows as a table that a person likes to read; as wide as it needs to be where stdout is not a screen."""
+    """Rows as a table that a person likes to read.
+
+    Names and numbers are never broken, long texts are folded to the screen; where stdout is not a
+    screen, nothing is.
+    """
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    shown = Table(box=None, header_style="bold", pad_edge=False)
+    shown, needed = Table(box=None, header_style="bold", pad_edge=False), 0
+    cells = {name: [for_people(value) for value in frame[name].to_list()] for name in frame.columns}
     for name, dtype in frame.schema.items():
-        shown.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold")
-    for row in frame.iter_rows():
-        shown.add_row(*(Text(for_people(value)) for value in row))
-    console = Console() if sys.stdout.isatty() else Console(width=WIDEST)
-    for line in console.render_lines(shown, pad=False) if not sys.stdout.isatty() else ():
-        click.echo("".join(segment.text for segment in line).rstrip())
-    if sys.stdout.isatty():
-        console.print(shown)
+        width = max(map(len, [name, *cells[name]]))
+        least = min(width, NAME_LENGTH)
+        shown.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold", min_width=least)
+        needed += least + 2
+    for row in zip(*cells.values(), strict=True):
+        shown.add_row(*map(Text, row))
+    screen = sys.stdout.isatty()
+    console = Console(width=max(needed, Console().width) if screen else WIDEST)
+    if screen:
+        console.print(shown, crop=False, soft_wrap=False)
+    else:
+        lines = console.render_lines(shown, pad=False)
+        click.echo("\n".join("".join(segment.text for segment in line).rstrip() for line in lines))
     if frame.is_empty():
         click.echo("no rows", err=True)
 
