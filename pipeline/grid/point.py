@@ -16,13 +16,13 @@ from pipeline.grid.axes import axes_of
 from pipeline.grid.plan import by_grain
 from pipeline.grid.schema import ANSWERS, SHARED
 from pipeline.grid.selection import Grid
-from pipeline.grid.tables import SOLVED, book_for, depending_on, with_batches
+from pipeline.grid.tables import AT_BATCH_MAX, SOLVED, book_for, depending_on, with_batches
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date
 
-    from pipeline.core.quantity import Book
+    from pipeline.core.quantity import Book, Quantity
     from pipeline.facts.catalog import Catalogs
     from pipeline.grid.axes import Axes
 
@@ -64,14 +64,15 @@ def point_axes(point: Point, catalogs: Catalogs, as_of: date) -> Axes:
     Raises:
         UnknownNameError: a name that no catalog knows, or a fact that no axis has.
     """
-    named = {"models": "model", "accelerators": "accelerator", "engines": "engine", "workloads": "workload"}
-    ids = {many: (catalogs.resolve(one, getattr(point, one) or "chat"),) for many, one in named.items()}
+    named = {"model": point.model, "accelerator": point.accelerator, "engine": point.engine}
+    named["workload"] = point.workload or "chat"
+    ids = {f"{kind}s": (catalogs.resolve(kind, name),) for kind, name in named.items()}
     formats = {each: (catalogs.resolve("format", getattr(point, each)),) for each in ("weights", "kv")}
     parallel = ({"tp": point.tp, "pp": point.pp, "ep": point.ep},)
     facts = {**({} if point.workload else LENGTHS), **point.facts}
     grid = Grid("point", **ids, **formats, parallel=parallel, batches=(point.batch,), market=point.market)
     axes = axes_of(catalogs, grid, as_of)
-    known = {column for frame in axes.values() for column in frame.columns} - named.keys()
+    known = {column for frame in axes.values() for column in frame.columns} - {*named}
     for name in facts.keys() - known:
         raise UnknownNameError("fact", name, known, hint="`capgrid explain` shows the facts behind a number.")
     return {name: with_facts(frame, facts) for name, frame in axes.items()}
@@ -108,23 +109,25 @@ def point_row(axes: Axes) -> dict[str, Any]:
     wanted = [name for name in [*SHARED, *ANSWERS] if name not in SOLVED]
     order = in_order(formulas, [*RULES, *wanted, "slo_load_ratio"], set(given))
     row = by_grain(axes, formulas, [*given, *(q.name for q in order)], rules=[]).collect()
-    refused = [formulas[rule].summary for rule in RULES if not row[rule].item()]
-    if refused:
-        keys = ", ".join(
-            f"{name} {row[name].item()}"
-            for name in ("model", "weights", "kv", "accelerator", "engine", "tp", "pp", "ep")
-        )
-        raise PipelineError("\n".join([f"this plan cannot run: {keys}", *(f"- {reason}" for reason in refused)]))
-    late = depending_on("batch", order)
-    solved = with_batches(row.drop("batch", *(q.name for q in late)), late)
-    at_top = evaluate(solved.with_columns(batch=pl.col("batch_top").clip(1)), late)
-    none = row["batch_max"].item() == 0
-    row = row.with_columns(
-        solved["batch_slo"],
-        *(
-            pl.lit(None if none else at_top[name].item(), pl.Float64).alias(f"batch_max_{name}")
-            for name in ("output_tokens_per_s", "usd_per_mtok_output")
-        ),
-    )
+    refuse_infeasible(row, formulas)
+    row = row.with_columns(solved(row, depending_on("batch", order)))
     published = [*SHARED, *(name for name in ANSWERS if name in row.columns)]
     return row.select(*published, pl.exclude(*published, *RULES, "")).row(0, named=True)
+
+
+def refuse_infeasible(row: pl.DataFrame, formulas: Book) -> None:
+    """Raise PipelineError with every rule that the plan breaks."""
+    reasons = [f"- {formulas[rule].summary}" for rule in RULES if not row[rule].item()]
+    if reasons:
+        plan = ("model", "weights", "kv", "accelerator", "engine", "tp", "pp", "ep")
+        keys = ", ".join(f"{name} {row[name].item()}" for name in plan)
+        raise PipelineError("\n".join([f"this plan cannot run: {keys}", *reasons]))
+
+
+def solved(row: pl.DataFrame, late: list[Quantity]) -> list[pl.Series]:
+    """What is solved for the batch: the largest within the objectives, and speed and cost at the largest that runs."""
+    with_top = with_batches(row.drop("batch", *(q.name for q in late)), late)
+    at_top = evaluate(with_top.with_columns(batch=pl.col("batch_top").clip(1)), late)
+    none = row["batch_max"].item() == 0
+    values = {f"batch_max_{name}": None if none else at_top[name].item() for name in AT_BATCH_MAX}
+    return [with_top["batch_slo"], *(pl.Series(name, [value], pl.Float64) for name, value in values.items())]
