@@ -57,10 +57,14 @@ def commands_page() -> Iterator[str]:
     yield from ("# Commands", "", GENERATED, "")
     yield "Data go to stdout, talk to stderr. Exit codes: 0 done, 1 you can fix it or a check failed, 2 usage."
     top = click.Context(cli, info_name="capgrid", terminal_width=100, help_option_names=["-h", "--help"])
-    for name in ["", *cli.list_commands(top)]:
-        command = cli.get_command(top, name) if name else cli
-        context = click.Context(command, info_name=name, parent=top, terminal_width=100) if name else top
-        yield from ("", f"## `{context.command_path}`", "", "```text", command.get_help(context), "```")
+    yield from help_of(cli, top)
+
+
+def help_of(command: click.Command, context: click.Context) -> Iterator[str]:
+    """The help of a command, and of those below it."""
+    yield from ("", f"## `{context.command_path}`", "", "```text", command.get_help(context), "```")
+    for name, each in sorted(command.commands.items()) if isinstance(command, click.Group) else ():
+        yield from help_of(each, click.Context(each, info_name=name, parent=context, terminal_width=100))
 
 
 PAGES = {"columns.md": columns_page, "fields.md": fields_page, "commands.md": commands_page}

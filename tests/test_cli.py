@@ -42,6 +42,13 @@ def examples(command: click.Command) -> list[str]:
     return [line.strip() for line in lines if line.strip().startswith("capgrid ")]
 
 
+SMALL_LLAMA = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 64, "intermediate_size": 256,
+    "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 16_000,
+    "max_position_embeddings": 2048, "tie_word_embeddings": False,
+}  # fmt: skip
+"""A config.json for the examples that read one."""
+
 EXAMPLES = [each for command in COMMANDS.values() for line in examples(command) for each in line.split("&&")]
 
 
@@ -85,6 +92,8 @@ def test_examples_of_the_help_run(
     shutil.copy(own_catalogs / "grids" / "small.toml", own_catalogs / "grids" / "default.toml")
     monkeypatch.setenv("CAPGRID_CATALOGS", str(own_catalogs))
     monkeypatch.chdir(tmp_path)
+    Path("config.json").write_text(json.dumps(SMALL_LLAMA), encoding="utf-8")
+    shutil.copytree(own_catalogs, "my-catalogs")
     assert own_small.out == tmp_path / "outputs"
     words = shlex.split(example)
     result = CliRunner().invoke(cli, words[1:])

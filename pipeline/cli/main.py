@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli import catalogs, checks, plans, runs
+from pipeline.cli import catalogs, checks, model, plans, runs
 from pipeline.core.errors import PipelineError
 
 
@@ -59,11 +59,14 @@ def cli() -> None:
 
 def example_last(command: click.Command) -> click.Command:
     """Move the example of a command's help behind its options, where a reader's eye ends."""
+    if isinstance(command, click.Group):
+        for each in command.commands.values():
+            example_last(each)
     told, marker, example = cleandoc(command.help or "").partition("\b\nExample")
     if marker:
         command.help, command.epilog = told.rstrip(), f"{marker}{example}"
     return command
 
 
-for each in (*runs.COMMANDS, *plans.COMMANDS, *catalogs.COMMANDS, *checks.COMMANDS):
+for each in (*runs.COMMANDS, *plans.COMMANDS, *catalogs.COMMANDS, *model.COMMANDS, *checks.COMMANDS):
     cli.add_command(example_last(each))
