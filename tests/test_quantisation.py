@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.facts.modelconfig import facts_of
 from pipeline.facts.quantisation import MODULES, published
 
 W4 = {"num_bits": 4, "group_size": 32, "type": "int", "symmetric": True}
@@ -121,3 +122,21 @@ def test_no_section_ends_in_a_traceback(section: dict[str, Any], layers: int) ->
     found = published({"quantization_config": section}, min(layers, 50))
     assert set(found.bits) == {*MODULES, "tables"}
     assert all(bits > 0 for bits in found.bits.values())
+
+
+def test_a_checkpoint_weighs_what_its_groups_weigh() -> None:
+    """Experts in 4.25 bits, everything else in 16: gpt-oss's way, on a small model counted by hand."""
+    config = {
+        "model_type": "mixtral", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 1000, "num_local_experts": 4,
+        "num_experts_per_tok": 2, "max_position_embeddings": 512, "tie_word_embeddings": False,
+        "quantization_config": {
+            "quant_method": "mxfp4",
+            "modules_to_not_convert": ["model.layers.*.self_attn", "model.embed_tokens", "lm_head"],
+        },
+    }  # fmt: skip
+    found = facts_of(config)
+    experts = 2 * 4 * 3 * 64 * 128
+    assert found["expert_parameter_count"] == experts
+    assert found["checkpoint_bytes"] == experts * 4.25 / 8 + (found["parameter_count"] - experts) * 2
+    assert found["checkpoint_method"] == "mxfp4"

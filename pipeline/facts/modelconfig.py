@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.core.errors import CatalogError
 from pipeline.facts.cache import Cache, cache_of
+from pipeline.facts.checkpoint import checkpoint_facts
 from pipeline.facts.config import SWITCHES, Reader, text_of
 from pipeline.facts.described import Groups, Model
 from pipeline.facts.families import Family, defaults_of, family_name, family_of
@@ -30,7 +31,10 @@ def facts_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """
     model = model_of(config)
     towers, said = tower_parameter_count(config)
-    return {**counts(model, towers), **cache_facts(cache_of(model)), **names(model, said)}
+    groups = parameters_of(model)
+    stored = checkpoint_facts(config, groups, len(model.stack.layers), towers)
+    told = [*said, *stored.pop("warnings")]
+    return {**counts(model, groups, towers), **cache_facts(cache_of(model)), **stored, **names(model, told)}
 
 
 def model_of(config: Mapping[str, Any]) -> Model:
@@ -74,9 +78,8 @@ def tied_of(reader: Reader, family: Family) -> bool:
 # ----- what is told
 
 
-def counts(model: Model, towers: int) -> dict[str, Any]:
+def counts(model: Model, groups: Groups, towers: int) -> dict[str, Any]:
     """Parameters: all, active for one token, and those that one token multiplies."""
-    groups = parameters_of(model)
     text, active = groups.total(), active_of(model, groups)
     return {
         "parameter_count": text + towers,

@@ -7,8 +7,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import translate
+from functools import partial
 from typing import Any, TypeGuard
 
+Covers = Callable[[str], bool]
 HALF_BITS = 16.0
 ROW_BITS = 32 / 4096
 """A 32-bit scale per output row, for a row of 4096."""
@@ -187,12 +189,21 @@ def bits_of_listed(listed: Mapping[str, Any], layers: int, otherwise: float) -> 
     by_layer: dict[int, dict[str, float]] = defaultdict(dict)
     for name, scheme in listed.items():
         algorithm = scheme.get("quant_algo") if isinstance(scheme, Mapping) else None
-        by_layer[layer_of(name)][re.sub(r"^.*?layers\.\d+\.", "", name)] = ALGORITHMS.get(str(algorithm), otherwise)
+        by_layer[layer_of(name)][within_layer(name)] = ALGORITHMS.get(str(algorithm), otherwise)
     stated = {group: [listed_bits(by_layer[i], modules) for i in range(layers)] for group, modules in MODULES.items()}
     # attention is in every layer, so that one without it in the list has it in 16 bits
     stated["attention"] = [HALF_BITS if bits is None else bits for bits in stated["attention"]]
     found = {group: mean(bits) for group, bits in stated.items()}
     return found | {"tables": mean([listed_bits(by_layer[-1], TABLES)])}
+
+
+def within_layer(name: str) -> str:
+    """What a module is called below its layer.
+
+    >>> within_layer("model.layers.3.mlp.experts"), within_layer("lm_head")
+    ('mlp.experts', 'lm_head')
+    """
+    return name.partition("layers.")[2].partition(".")[2] or name
 
 
 def mean(bits: Iterable[float | None]) -> float:
@@ -203,42 +214,52 @@ def mean(bits: Iterable[float | None]) -> float:
 
 def listed_bits(named: Mapping[str, float], modules: Iterable[str]) -> float | None:
     """Bits of a group in one layer: of the first listed module that is one of the group's, or holds one."""
-    pairs = ((bits, name, module) for module in modules for name, bits in named.items())
-    return next((bits for bits, name, module in pairs if f"{module}.".startswith(f"{name}.")), None)
+    for module in modules:
+        parts = module.split(".")
+        held = (named.get(".".join(parts[:length])) for length in range(len(parts), 0, -1))
+        bits = next((each for each in held if each is not None), None)
+        if bits is not None:
+            return bits
+    return None
 
 
 def layer_of(name: str) -> int:
     """The layer that a module's name or pattern stands in; -1 where it names none."""
-    found = re.search(r"layers\.(\d{1,6})(?=[.*\\]|$)", name)
-    return int(found[1]) if found else -1
+    number = name.partition("layers.")[2].partition(".")[0].rstrip("*\\")
+    return int(number) if number.isascii() and number.isdigit() and len(number) < 7 else -1  # noqa: PLR2004
 
 
-def by_layer_of(patterns: Iterable[str]) -> dict[int, list[re.Pattern[str]]]:
-    """Patterns by the layer that they name, -1 for all layers, compiled."""
-    found: dict[int, list[re.Pattern[str]]] = defaultdict(list)
+def by_layer_of(patterns: Iterable[str]) -> dict[int, list[Covers]]:
+    """Patterns by the layer that they name, -1 for all layers, as tests of a module's name."""
+    found: dict[int, list[Covers]] = defaultdict(list)
     for pattern in patterns:
-        compiled = compiled_of(pattern)
-        if compiled is not None:
-            found[layer_of(pattern)].append(compiled)
+        found[layer_of(pattern)].append(test_of(pattern))
     return found
 
 
-def compiled_of(pattern: str) -> re.Pattern[str] | None:
-    """A pattern as a regular expression: `re:` ones, globs, and names, which cover all below them."""
+def test_of(pattern: str) -> Covers:
+    """A pattern as a test of a name: names cover all below them, `*` anything, `re:` opens a regular expression."""
+    glob = pattern.rstrip("*")
+    if not pattern.startswith("re:") and "*" not in glob:
+        return partial(begins, glob if glob != pattern else f"{pattern}.")
     try:
-        if pattern.startswith("re:"):
-            return re.compile(pattern[3:])
-        return re.compile(translate(f"{pattern.rstrip('*')}*" if "*" in pattern else f"{pattern}.*"))
+        matches = re.compile(pattern[3:] if pattern.startswith("re:") else translate(f"{glob}*")).match
     except (re.error, RecursionError, OverflowError):
-        return None
+        return partial(begins, pattern)
+    return lambda name: matches(name) is not None
 
 
-def covers(patterns: Iterable[re.Pattern[str]], module: str) -> bool:
+def begins(start: str, name: str) -> bool:
+    """Whether a name begins so."""
+    return name.startswith(start)
+
+
+def covers(tests: Iterable[Covers], module: str) -> bool:
     """Whether a pattern names a module, or a part of it."""
-    return any(pattern.match(f"{module}.weight") for pattern in patterns)
+    return any(test(f"{module}.weight") for test in tests)
 
 
 def prefix_of(patterns: Iterable[str]) -> str:
     """What stands before `layers.` in the checkpoint's module names."""
-    found = (re.match(r"(?!re:)([\w.]*?)layers\.", pattern) for pattern in patterns)
-    return next((match[1] for match in found if match), "model.")
+    found = (pattern.partition("layers.") for pattern in patterns if not pattern.startswith(("re:", "*")))
+    return next((before for before, marker, _ in found if marker), "model.")
