@@ -54,7 +54,7 @@ def counted(facts: Mapping[str, Any]) -> dict[str, Any]:
         "architecture": facts["architecture"] or None,
         "parameter_count": facts["parameter_count"],
         "tower_parameter_count": facts["tower_parameter_count"] or None,
-        "embedding_parameter_count": facts["embedding_parameter_count"],
+        "embedding_parameter_count": facts["embedding_parameter_count"] + facts["parameter_groups"].get("positions", 0),
         "tied_embeddings": facts["tied_embeddings"],
     }
 
@@ -71,18 +71,27 @@ def attention(model: Model, facts: Mapping[str, Any]) -> dict[str, Any]:
     sliding = next((layer.heads for layer in layers if layer.attention == "sliding"), None)
     whole = next((layer.heads for layer in layers if layer.attention in {"full", "mla", "chunked"}), sliding)
     own = whole or Heads(1, 1, 1, 1)
-    apart = sliding or own
+    apart, kinds = sliding or own, held_kinds(facts, model.stack.context)
     return {
         "heads": own.heads,
         "kv_heads": own.kv_heads,
         "head_dim": own.head_dim,
         "value_head_dim": own.value_dim if own.value_dim != own.head_dim else None,
         "layer_count": len(layers),
-        "layers": {kind: count for kind, count in facts["layer_kinds"].items() if kind in HELD},
-        "window_tokens": facts["window_tokens"],
+        "layers": kinds,
+        "window_tokens": facts["window_tokens"] if {"sliding", "chunked"} & kinds.keys() else None,
         "sliding_kv_heads": apart.kv_heads if apart.kv_heads != own.kv_heads else None,
-        "sliding_head_dim": even_dim(apart) if even_dim(apart) != own.head_dim else None,
+        "sliding_head_dim": even_dim(apart) if sliding and even_dim(apart) != own.head_dim else None,
     }
+
+
+def held_kinds(facts: Mapping[str, Any], context: int | None) -> dict[str, int]:
+    """Layers by kind; a window that no context is longer than is none."""
+    window, kinds = facts["window_tokens"], {k: n for k, n in facts["layer_kinds"].items() if k in HELD}
+    if window is None or context is None or window < context:
+        return kinds
+    whole = sum(kinds.pop(kind, 0) for kind in ("full", "sliding", "chunked"))
+    return kinds | ({"full": whole} if whole else {})
 
 
 def even_dim(own: Heads) -> int:

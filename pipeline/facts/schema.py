@@ -38,7 +38,9 @@ class Model(pa.DataFrameModel):
         "Unique parameters, towers included, without multi-token-prediction heads.", ge=10**6, le=10**14
     )
     tower_parameter_count: pl.Int64 = option("Parameters of vision and audio towers.", ge=0, le=10**12)
-    embedding_parameter_count: pl.Int64 = fact("Parameters of the input token table.", ge=1, le=10**12)
+    embedding_parameter_count: pl.Int64 = fact(
+        "Parameters of the input token table, learned positions included.", ge=1, le=10**12
+    )
     tied_embeddings: pl.Boolean = fact("Whether the output table is the input table.")
     vocab: pl.Int64 = fact("Rows of the token tables.", ge=2, le=10**8)
     context_tokens_max: pl.Int64 = fact("Longest context that the model states.", ge=128, le=10**9)
