@@ -27,6 +27,7 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/bench_run.py
+	$(BIN)/python benchmarks/bench_configs.py
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/generate.py

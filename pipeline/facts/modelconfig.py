@@ -13,6 +13,7 @@ from pipeline.facts.config import SWITCHES, Reader, text_of
 from pipeline.facts.described import Groups, Model
 from pipeline.facts.families import Family, defaults_of, family_name, family_of
 from pipeline.facts.feedforward import experts_of
+from pipeline.facts.gemms import gemms_of
 from pipeline.facts.layers import stack_of
 from pipeline.facts.modelentry import fields_of
 from pipeline.facts.parameters import parameters_of, prediction_parameters
@@ -125,6 +126,7 @@ def names(model: Model, said: list[str]) -> dict[str, Any]:
     return {
         "layers": len(model.stack.layers),
         "layer_kinds": layer_kinds(model),
+        "gemms": gemms_of(model),
         "architecture": classes[0] if classes else "",
         "warnings": list(dict.fromkeys([*reader.warnings, *unread, *said])),
     }
