@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.options import catalogs_option, loaded
-from pipeline.cli.output import as_json, for_people
+from pipeline.cli.options import catalogs_option, format_options, loaded
+from pipeline.cli.output import as_json, for_people, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,25 +65,39 @@ def fetched(hf_id: str) -> Path:
 @CONFIG
 @click.option("--name", default="", help="Name to show.")
 @hf_option
-@click.option("--json", "as_data", is_flag=True, help="Print as JSON.")
-def facts(config: Path | None, name: str, hf_id: str | None, *, as_data: bool) -> None:
+@format_options
+def facts(config: Path | None, name: str, hf_id: str | None, shape: str) -> None:
     """Say what a config.json means: parameters, active parameters, KV cache and state per token.
 
     \b
     Example:
       capgrid model facts config.json --json
     """  # noqa: D301
-    from pipeline.core.units import unit_of  # noqa: PLC0415
     from pipeline.facts.modelconfig import facts_of  # noqa: PLC0415
 
     found = facts_of(config_of(config, hf_id))
     found = {"model": name, **found} if name else found
-    if as_data:
+    if shape == "json":
         click.echo(as_json(found))
         return
     for warning in found.pop("warnings"):
         click.echo(f"warning: {warning}", err=True)
-    click.echo("\n".join(f"{field:<32} {for_people(value, unit_of(field))}" for field, value in found.items()))
+    print_fields(found, shape)
+
+
+def print_fields(found: dict[str, Any], shape: str) -> None:
+    """Facts as rows of two columns: for people with units, for programs as they are."""
+    import polars as pl  # noqa: PLC0415
+
+    from pipeline.core.units import unit_of  # noqa: PLC0415
+    from pipeline.facts.values import shown  # noqa: PLC0415
+
+    def text(field: str, value: Any) -> str:
+        if isinstance(value, list):
+            return "; ".join(map(shown, value))
+        return shown(value) if isinstance(value, dict) or shape != "table" else for_people(value, unit_of(field))
+
+    show(pl.DataFrame([{"fact": field, "value": text(field, value)} for field, value in found.items()]), shape)
 
 
 @model.command()
