@@ -196,6 +196,7 @@ def publish(job: Job, found: Census, receipts: list[Receipt], seconds: float, ve
             "estimates": sum(r.estimates_rows for r in receipts),
             "capacity": sum(r.capacity_rows for r in receipts),
         },
+        "partitions": {"made": sum(not r.reused for r in receipts), "taken_up": sum(r.reused for r in receipts)},
         "seconds": round(seconds, 3),
         "files": {str(path.relative_to(job.folder)): path.stat().st_size for path in files},
         "sha256": {str(path.relative_to(job.folder)): digest(path) for path in files},
