@@ -29,7 +29,14 @@ LISTED: dict[str, list[str]] = {
         "fp16_flop_per_s",
         "verdict",
     ],
-    "engine": ["engine", "version", "memory_setting", "pool_device_ratio", "block_tokens", "formats"],
+    "engine": [
+        "engine",
+        "version",
+        "memory_setting",
+        "engine_memory_utilization_ratio",
+        "engine_block_tokens",
+        "formats",
+    ],
     "workload": ["workload", "kind", "prompt_tokens", "output_tokens", "ttft_slo_s", "tpot_slo_s", "name"],
     "format": ["format", "dense_weight_bits", "expert_weight_bits", "table_weight_bits", "kv_bits", "name"],
 }

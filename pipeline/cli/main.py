@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli import catalogs, checks, model, plans, runs
+from pipeline.cli import catalogs, checks, evidence, model, plans, runs
 from pipeline.core.errors import PipelineError
 
 
@@ -68,5 +68,12 @@ def example_last(command: click.Command) -> click.Command:
     return command
 
 
-for each in (*runs.COMMANDS, *plans.COMMANDS, *catalogs.COMMANDS, *model.COMMANDS, *checks.COMMANDS):
+for each in (
+    *runs.COMMANDS,
+    *plans.COMMANDS,
+    *catalogs.COMMANDS,
+    *model.COMMANDS,
+    *evidence.COMMANDS,
+    *checks.COMMANDS,
+):
     cli.add_command(example_last(each))

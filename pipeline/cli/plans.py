@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from pipeline.grid.point import Point
 
 COUNT = click.IntRange(1, 10**7)
+SHARE = click.FloatRange(0, 1, min_open=True)
+SETTINGS = {
+    # options of a plan, and the facts that say what was asked for
+    "memory_utilization": "asked_memory_utilization_ratio",
+    "batched_tokens_max": "asked_batched_tokens_max",
+    "sequences_max": "asked_sequences_max",
+    "model_len_max": "asked_model_len_max_tokens",
+    "block_tokens": "asked_block_tokens",
+}
 
 plan_options = together(
     click.option("--model", required=True, help="Model: id, alias or Hugging Face id."),
@@ -26,12 +35,19 @@ plan_options = together(
     click.option("--weights", default="bf16", show_default=True, help="Number format of the weights."),
     click.option("--kv", default="bf16", show_default=True, help="Number format of the KV cache."),
     click.option("--engine", default="vllm", show_default=True, help="Serving engine."),
+    click.option("--engine-version", help="Version of the engine, such as 0.11.0.  [default: the newest known]"),
     click.option("--tp", type=COUNT, default=1, show_default=True, help="Tensor-parallel ranks."),
     click.option("--pp", type=COUNT, default=1, show_default=True, help="Pipeline stages."),
     click.option(
         "--ep", type=COUNT, default=1, show_default=True, help="Expert-parallel ranks, among the tensor-parallel ones."
     ),
     click.option("--batch", type=COUNT, default=1, show_default=True, help="Sequences running at once."),
+    click.option("--memory-utilization", type=SHARE, help="Share of the device that the engine may use."),
+    click.option("--batched-tokens-max", type=COUNT, help="Tokens of one step at most (max_num_batched_tokens)."),
+    click.option("--sequences-max", type=COUNT, help="Sequences running at once at most (max_num_seqs)."),
+    click.option("--model-len-max", type=COUNT, help="Longest sequence that the engine accepts (max_model_len)."),
+    click.option("--block-tokens", type=COUNT, help="Tokens of a cache block."),
+    click.option("--eager", is_flag=True, help="Without CUDA graphs."),
     click.option("--workload", help="Kind of traffic: lengths and objectives.  [default: chat with 512 + 128 tokens]"),
     click.option("--prompt-tokens", "--isl", type=COUNT, help="Prompt length, instead of the workload's."),
     click.option("--output-tokens", "--osl", type=COUNT, help="Output length, instead of the workload's."),
@@ -69,7 +85,11 @@ def point_of(asked: dict[str, Any]) -> Point:
     )
     facts = lengths | {name: in_base_units(text, unit_of(name)) for name, text in texts.items()}
     facts |= {name: value == "true" for name, value in facts.items() if value in {"true", "false"}}
+    facts |= {fact: asked[name] for name, fact in SETTINGS.items() if asked[name] is not None}
     facts |= {"is_static": True} if asked["is_static"] else {}
+    facts |= {"asked_is_eager": True} if asked["eager"] else {}
+    if asked["engine_version"]:
+        asked = asked | {"engine": f"{asked['engine']}@{asked['engine_version']}"}
     plan = {
         name: asked[name]
         for name in ("model", "accelerator", "weights", "kv", "engine", "tp", "pp", "ep", "batch", "market")
@@ -120,21 +140,35 @@ def point(catalogs_folder: Path | None, as_of: date, shape: str, *, everything: 
 @click.argument("quantity")
 @plan_options
 @click.option("--depth", type=click.IntRange(1, 100), default=4, show_default=True, help="How many levels to show.")
-@click.option("--json", "as_data", is_flag=True, help="Print the whole tree as JSON.")
+@click.option("--json", "as_json_data", is_flag=True, help="Print the whole tree as JSON.")
 def explain(
-    quantity: str, catalogs_folder: Path | None, as_of: date, depth: int, *, as_data: bool, **asked: Any
+    quantity: str, catalogs_folder: Path | None, as_of: date, depth: int, *, as_json_data: bool, **asked: Any
 ) -> None:
     """Show how one number is made: the tree of formulas, down to facts and their sources.
+
+    Of numbers that memory decides (batch_max, kv_pool_bytes, context_max_tokens ...) the whole
+    account comes first.
 
     \b
     Example:
       capgrid explain batch_max --model llama-3.1-8b --accelerator h100
     """  # noqa: D301
+    from pipeline.answers.account import ACCOUNTED, account, as_data  # noqa: PLC0415
     from pipeline.answers.explain import explained  # noqa: PLC0415
 
     asked_for, axes, catalogs = point_and_axes(asked, catalogs_folder, as_of)
     tree = explained(quantity, axes, catalogs, asked_for.facts)
-    click.echo(as_json(tree.as_dict()) if as_data else "\n".join(lines(tree, depth)))
+    told = account(axes, catalogs, asked_for.facts) if quantity in ACCOUNTED else []
+    if as_json_data:
+        click.echo(as_json(tree.as_dict() | ({"account": as_data(told)} if told else {})))
+        return
+    for line in told:
+        click.echo(
+            f"{line.sign:>2} {for_people(line.value, line.unit):>12}  {line.name:<24}  {line.words}  [{line.source}]"
+        )
+    if told:
+        click.echo()
+    click.echo("\n".join(lines(tree, depth)))
 
 
 def lines(node: Node, depth: int, indent: str = "") -> Iterator[str]:

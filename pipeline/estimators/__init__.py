@@ -1,6 +1,7 @@
 """Floor 2: formulas only, Polars expressions in and out; no files, no settings, no frames."""
 
 from pipeline.estimators import (
+    activation,
     attention,
     bands,
     casestudy,
@@ -10,15 +11,20 @@ from pipeline.estimators import (
     feasible,
     gemm,
     kernels,
+    matrices,
     memory,
+    pages,
     parallel,
     prefill,
     rates,
+    runtime,
     serving,
+    settings,
     weights,
 )
 
 __all__ = [
+    "activation",
     "attention",
     "bands",
     "casestudy",
@@ -28,10 +34,14 @@ __all__ = [
     "feasible",
     "gemm",
     "kernels",
+    "matrices",
     "memory",
+    "pages",
     "parallel",
     "prefill",
     "rates",
+    "runtime",
     "serving",
+    "settings",
     "weights",
 ]

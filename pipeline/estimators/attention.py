@@ -8,7 +8,7 @@ kept, bytes read by a decode step, pairs scored by a prefill) follows from what 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import polars as pl
@@ -60,7 +60,7 @@ def full(context_tokens: Expr, tp: Expr, kv_heads: Expr, head_dim: Expr, value_h
     return Kept(context_tokens, heads * (head_dim + value_head_dim), heads)
 
 
-@kind("gqa")
+@kind("sliding_gqa")
 def sliding(
     context_tokens: Expr, tp: Expr, window_tokens: Expr, sliding_kv_heads: Expr, sliding_head_dim: Expr
 ) -> Kept:
@@ -98,27 +98,7 @@ def needed_fields(name: str) -> list[str]:
     return [field for field in inspect.signature(KINDS[name]).parameters if field not in FROM_PLAN]
 
 
-def whole_blocks(tokens: Expr, block_tokens: Expr) -> Expr:
-    """Tokens rounded up to whole blocks of the engine's paged cache.
-
-    Source: arXiv:2309.06180, section 4.1.
-
-    >>> pl.select(whole_blocks(pl.lit(764), pl.lit(16))).item()
-    768
-    """
-    return -(-tokens // block_tokens) * block_tokens
-
-
 # ----- what follows from a kind, for every kind
-
-LONG = 2**40
-"""A context longer than any window, in tokens: what a layer still keeps growing there grows for ever."""
-
-
-def allocated_bytes(kept: Kept, kv_bytes_per_element: Expr, block_tokens: Expr) -> Expr:
-    """Bytes that one {kind} layer allocates for one sequence, on one device."""
-    elements = whole_blocks(kept.tokens, block_tokens) * kept.elements_per_token
-    return (elements * kv_bytes_per_element).ceil().cast(pl.Int64) + kept.state_bytes
 
 
 def read_bytes(kept: Kept, kv_bytes_per_element: Expr) -> Expr:
@@ -142,36 +122,29 @@ def token_bytes(kept: Kept, kv_bytes_per_element: Expr) -> Expr:
     return kept.elements_per_token * kv_bytes_per_element
 
 
-def growing_bytes(kept: Kept, kv_bytes_per_element: Expr) -> Expr:
-    """Bytes that one more token adds to one {kind} layer however long the context."""
-    return pl.when(kept.tokens >= LONG).then(kept.elements_per_token * kv_bytes_per_element).otherwise(0.0)
-
-
-def bounded_bytes(kept: Kept, kv_bytes_per_element: Expr, block_tokens: Expr) -> Expr:
-    """Bytes of one {kind} layer that stop growing: a full window, or a state."""
-    window = pl.when(kept.tokens >= LONG).then(0).otherwise(whole_blocks(kept.tokens, block_tokens))
-    return window * kept.elements_per_token * kv_bytes_per_element + kept.state_bytes
-
-
 def state_bytes(kept: Kept) -> Expr:
     """Bytes of one {kind} layer that never depend on the context."""
     return kept.state_bytes
 
 
 DERIVED: dict[Callable[..., Expr], str] = {  # what is derived, and the context that it is derived at
-    allocated_bytes: "context_tokens",
     read_bytes: "decode_context_tokens",
     read_heads: "decode_context_tokens",
     scored_keys: "prompt_tokens",
     token_bytes: "context_tokens",
-    growing_bytes: "unbounded_tokens",
-    bounded_bytes: "unbounded_tokens",
     state_bytes: "context_tokens",
 }
 
 
-def derived(name: str, what: Callable[..., Expr], context: str) -> Quantity:
-    """What follows from one kind, as a quantity `<kind>_<what>` read at some context."""
+def derived(name: str, what: Callable[..., Expr], context: str, **swapped: str) -> Quantity:
+    """What follows from one kind, as a quantity `<kind>_<what>` read at some context.
+
+    Args:
+        name: the kind.
+        what: a function of what the kind keeps, and of columns; `own_x` is the kind's own `<kind>_x`.
+        context: the column that is the context.
+        swapped: columns that are read instead of others.
+    """
     own = list(inspect.signature(KINDS[name]).parameters)
     more = [each for each in inspect.signature(what).parameters if each != "kept"]
 
@@ -180,8 +153,14 @@ def derived(name: str, what: Callable[..., Expr], context: str) -> Quantity:
 
     source = (KINDS[name].__doc__ or "").rpartition("Source: ")[2]
     formula.__doc__ = f"{(what.__doc__ or '').format(kind=name)}\n\nSource: {source}"
-    reads = {each: context if each == "context_tokens" else each for each in dict.fromkeys([*own, *more])}
+    reads = {each: column_of(each, name, {"context_tokens": context, **swapped}) for each in [*own, *more]}
     return Quantity(f"{name}_{what.__name__}", formula, reads)
+
+
+def column_of(parameter: str, name: str, swapped: Mapping[str, str]) -> str:
+    """The column that a parameter means for one kind."""
+    own = f"{name}_{parameter.removeprefix('own_')}" if parameter.startswith("own_") else parameter
+    return swapped.get(parameter, own)
 
 
 def stage_layers(name: str) -> Quantity:
@@ -198,15 +177,6 @@ def of_kinds(kinds: Iterable[str]) -> Book:
     """All that follows from these kinds of attention."""
     made = [derived(name, what, context) for name in kinds for what, context in DERIVED.items()]
     return {q.name: q for q in [*made, *map(stage_layers, kinds)]}
-
-
-@quantity
-def unbounded_tokens(prompt_tokens: Expr) -> Expr:
-    """A context longer than any window.
-
-    Definition.
-    """
-    return prompt_tokens.clip(LONG, LONG)
 
 
 @quantity

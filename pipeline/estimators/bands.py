@@ -1,5 +1,9 @@
 """How sure a number is: a class of evidence, and a band around the estimate."""
 
+from functools import reduce
+from operator import add
+from typing import NamedTuple
+
 import polars as pl
 from polars import Expr
 
@@ -58,31 +62,143 @@ def spread_ratio(confidence_code: Expr, spread_0_ratio: Expr, spread_1_ratio: Ex
     )
 
 
+# ----- memory: one-sided errors of 95 %, a term each
+
+
+@quantity
+def memory_confidence_code(
+    engine_memory_is_measured: Expr,
+    engine_memory_measured_bits: Expr,
+    accelerator_bit: Expr,
+    engine_memory_architecture_bits: Expr,
+    architecture_bit: Expr,
+) -> Expr:
+    """Evidence behind the memory account, as an index into CONFIDENCES.
+
+    0 where this range of versions was measured on the device, 1 where any version was on its
+    architecture, else 2.
+
+    Source: catalogs/engines: memory_measured_accelerators, engine_memory_is_measured.
+    """
+    device = engine_memory_is_measured & (engine_memory_measured_bits & accelerator_bit != 0)
+    relative = engine_memory_architecture_bits & architecture_bit != 0
+    return pl.when(device).then(0).when(relative).then(1).otherwise(2).cast(pl.UInt8)
+
+
+@quantity
+def memory_confidence(memory_confidence_code: Expr) -> Expr:
+    """Evidence behind the memory account: "calibrated", "same architecture" or "datasheet only".
+
+    Definition.
+    """
+    return memory_confidence_code.cat.to(pl.Enum(CONFIDENCES))
+
+
 @quantity
 def memory_spread_ratio(
-    confidence_code: Expr, memory_spread_0_ratio: Expr, memory_spread_1_ratio: Expr, memory_spread_2_ratio: Expr
+    memory_confidence_code: Expr, memory_spread_0_ratio: Expr, memory_spread_1_ratio: Expr, memory_spread_2_ratio: Expr
 ) -> Expr:
-    """How much wider the band of memory is than on a measured device.
+    """How much wider the band of memory is than where device and version were measured.
 
     Source: serving-memory study, section 7; catalogs/efficiencies.
     """
-    chosen = pl.when(confidence_code == 0).then(memory_spread_0_ratio).when(confidence_code == 1)
+    chosen = pl.when(memory_confidence_code == 0).then(memory_spread_0_ratio).when(memory_confidence_code == 1)
     return chosen.then(memory_spread_1_ratio).otherwise(memory_spread_2_ratio)
 
 
+UNSURE_TOWERS_RATIO = 0.5
+"""Share of the towers that ranks may or may not split. Source: serving-memory study, section 7."""
+
+
 @quantity
-def memory_error_bytes(
-    weight_bytes: Expr, activation_bytes: Expr, overhead_bytes: Expr, memory_spread_ratio: Expr
-) -> Expr:
-    """Standard error of the memory account of one device: its terms' errors, added as squares.
+def weight_error_bytes(weight_bytes: Expr, weight_error_ratio: Expr, tower_bytes: Expr, tp: Expr) -> Expr:
+    """Error of the weights: the format's, and with ranks half of the towers, which loaders split or not.
 
-    On a measured device 0.4 % of the weights (allocator rounding and rope tables are not counted),
-    3 % of the activations, 6 % of the runtime.
-
-    Source: serving-memory study, sections 7 and 8.
+    Source: serving-memory study, section 7.
     """
-    weights, activations, runtime = 4e-3 * weight_bytes, 3e-2 * activation_bytes, 6e-2 * overhead_bytes
-    return memory_spread_ratio * (weights * weights + activations * activations + runtime * runtime).sqrt()
+    towers = UNSURE_TOWERS_RATIO * tower_bytes * (tp > 1)
+    return (weight_error_ratio * weight_bytes).pow(2).add(towers.pow(2)).sqrt()
+
+
+@quantity
+def activation_error_bytes(
+    activation_bytes: Expr,
+    is_forward_bound: Expr,
+    sampler_error_ratio: Expr,
+    forward_error_ratio: Expr,
+    memory_spread_ratio: Expr,
+    engine_charges_activation: Expr,
+) -> Expr:
+    """Error of the activation peak: small where the sampler makes it, whose tensors are known by name.
+
+    Source: serving-memory study, section 7.
+    """
+    ratio = pl.max_horizontal(
+        sampler_error_ratio * memory_spread_ratio, pl.when(is_forward_bound).then(forward_error_ratio).otherwise(0.0)
+    )
+    return activation_bytes * ratio * engine_charges_activation
+
+
+@quantity
+def non_torch_error_bytes(
+    runtime_error_bytes: Expr, communicator_error_bytes: Expr, memory_spread_ratio: Expr, tp: Expr
+) -> Expr:
+    """Error of the memory outside tensors.
+
+    Source: serving-memory study, section 7.
+    """
+    return memory_spread_ratio * pl.when(tp > 1).then(communicator_error_bytes).otherwise(runtime_error_bytes)
+
+
+@quantity
+def cuda_graph_error_bytes(cuda_graph_bytes: Expr, graph_error_ratio: Expr) -> Expr:
+    """Error of CUDA graphs.
+
+    Source: serving-memory study, section 3: 0.28 GiB at most of 0.5 to 2.
+    """
+    return graph_error_ratio * cuda_graph_bytes
+
+
+@quantity
+def charged_graph_error_bytes(charged_graph_bytes: Expr, graph_error_ratio: Expr, tp: Expr) -> Expr:
+    """Error of the engine's own estimate of CUDA graphs, which is noisy where ranks talk.
+
+    Source: serving-memory study, section 7: 0.15 GiB on one rank, 1.0 on several.
+    """
+    return charged_graph_bytes * graph_error_ratio * pl.when(tp > 1).then(3.0).otherwise(1.0)
+
+
+class MemoryErrors(NamedTuple):
+    """One-sided 95 % errors of the terms of a device's memory account."""
+
+    weight_error_bytes: Expr
+    activation_error_bytes: Expr
+    non_torch_error_bytes: Expr
+    charged_graph_error_bytes: Expr
+
+
+RISKS = ("weights", "activations", "runtime", "graphs")
+"""The terms of MemoryErrors, in their order, for people."""
+
+
+@quantity
+def memory_error_bytes(errors: MemoryErrors) -> Expr:
+    """One-sided 95 % error of the memory account of one device: its terms' errors, added as squares.
+
+    Source: serving-memory study, section 7.
+    """
+    return reduce(add, (each.pow(2) for each in errors)).sqrt()
+
+
+@quantity
+def memory_risk(errors: MemoryErrors) -> Expr:
+    """The term whose error is largest: what to look into before betting on the batch.
+
+    Definition.
+    """
+    largest = pl.max_horizontal(errors)
+    code = pl.coalesce(*(pl.when(each >= largest).then(place) for place, each in enumerate(errors)))
+    return code.cast(pl.UInt8).cat.to(pl.Enum(RISKS))
 
 
 @quantity
@@ -91,7 +207,7 @@ def batch_max_lo(kv_pool_bytes: Expr, memory_error_bytes: Expr, sequence_bytes: 
 
     Source: serving-memory study, section 7: floor((pool - margin) / bytes per sequence).
     """
-    return ((kv_pool_bytes - Z95 * memory_error_bytes) / sequence_bytes).floor().clip(0.0).cast(pl.Int64)
+    return ((kv_pool_bytes - memory_error_bytes) / sequence_bytes).floor().clip(0.0).cast(pl.Int64)
 
 
 @quantity
@@ -100,7 +216,7 @@ def vram_bytes_lo(vram_bytes: Expr, memory_error_bytes: Expr) -> Expr:
 
     Source: serving-memory study, section 7.
     """
-    return vram_bytes - Z80 * memory_error_bytes
+    return vram_bytes - Z80 / Z95 * memory_error_bytes
 
 
 @quantity
@@ -109,7 +225,10 @@ def vram_bytes_hi(vram_bytes: Expr, memory_error_bytes: Expr) -> Expr:
 
     Source: serving-memory study, section 7.
     """
-    return vram_bytes + Z80 * memory_error_bytes
+    return vram_bytes + Z80 / Z95 * memory_error_bytes
+
+
+# ----- times and rates
 
 
 @quantity

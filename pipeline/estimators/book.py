@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pipeline.estimators  # noqa: F401  (enters the quantities)
 from pipeline.core.quantity import QUANTITIES, Book
-from pipeline.estimators import attention, bands, decode, kernels, memory, prefill, rates
+from pipeline.estimators import attention, bands, decode, kernels, matrices, pages, prefill, rates
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,8 @@ def book(used: Callable[[str], bool] = lambda _count: True) -> Book:
         **attention.of_kinds(kinds),
         **rates.achieved_rates(),
         "kernels_s": kernels.step_of(used),
+        **matrices.with_matrices(used),
     }
-    whole = memory.with_memory(whole, kinds)
+    whole = pages.with_pages(whole, kinds)
     whole = prefill.with_prefill(decode.with_decode(whole, kinds), kinds)
     return bands.with_bands(whole)

@@ -51,6 +51,23 @@ def gqa_projection_s(
     return into + gemm.seconds(step_tokens, hidden, heads * value_head_dim / tp)
 
 
+@kernel(times="sliding_gqa_layers")
+def sliding_projection_s(
+    step_tokens: Expr,
+    hidden: Expr,
+    heads: Expr,
+    sliding_kv_heads: Expr,
+    sliding_head_dim: Expr,
+    tp: Expr,
+    gemm: DenseGemm,
+) -> Expr:
+    """As gqa_projection_s, of one layer with a sliding window.
+
+    Source: arXiv:1909.08053, section 3.
+    """
+    return gqa_projection_s(step_tokens, hidden, heads, sliding_kv_heads, sliding_head_dim, sliding_head_dim, tp, gemm)
+
+
 @kernel(times="mla_layers")
 def mla_projection_s(
     step_tokens: Expr,

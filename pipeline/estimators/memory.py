@@ -1,134 +1,71 @@
-"""Where the bytes of one device go, and how many sequences or tokens fit before it runs out."""
+"""What is left for sequences, and how many sequences or tokens fit before a device runs out of memory."""
 
 import polars as pl
 from polars import Expr
 
-from pipeline.core.quantity import Book, quantity, summed
-
-GIB = 2**30
-LARGE_DEVICE_BYTES = 70 * GIB
-"""From here on engines take larger default step sizes. Source: vLLM engine/arg_utils.py, 0.11 to 0.27."""
+from pipeline.core.quantity import quantity
 
 
 @quantity
-def is_large_device(device_memory_bytes: Expr, is_ampere: Expr) -> Expr:
-    """Whether engines take their defaults for large devices: 70 GiB or more, and not an A100.
+def usable_bytes(device_memory_bytes: Expr, start_up_bytes: Expr, engine_shares_free_memory: Expr) -> Expr:
+    """Memory that the engine takes its share of: all that the driver shows, or what is free after start-up.
 
-    Source: vLLM engine/arg_utils.py, 0.11 to 0.27.
+    Source: vLLM: mem_get_info total; SGLang: free memory after the communicators are set up.
     """
-    return (device_memory_bytes >= LARGE_DEVICE_BYTES) & ~is_ampere
+    return device_memory_bytes - start_up_bytes * engine_shares_free_memory
 
 
 @quantity
-def batched_tokens_max(is_large_device: Expr, engine_batched_tokens: Expr, engine_large_batched_tokens: Expr) -> Expr:
-    """Tokens that the engine puts into one step at most, by default on this device.
+def requested_bytes(usable_bytes: Expr, memory_utilization_ratio: Expr, engine_shares_what_is_left: Expr) -> Expr:
+    """Memory that the engine may use; all of it where its share is of what weights and the rest leave.
 
-    Source: catalogs/engines.
+    Source: vLLM worker, request_memory; catalogs/engines.
     """
-    return pl.when(is_large_device).then(engine_large_batched_tokens).otherwise(engine_batched_tokens)
+    share = pl.when(engine_shares_what_is_left).then(1.0).otherwise(memory_utilization_ratio)
+    return (usable_bytes * share).floor().cast(pl.Int64)
 
 
 @quantity
-def sequences_max(is_large_device: Expr, engine_sequences: Expr, engine_large_sequences: Expr) -> Expr:
-    """Sequences that the engine runs at once at most, by default on this device.
-
-    Source: catalogs/engines.
-    """
-    return pl.when(is_large_device).then(engine_large_sequences).otherwise(engine_sequences)
-
-
-@quantity
-def attention_width(heads: Expr, kv_heads: Expr, head_dim: Expr, tp: Expr) -> Expr:
-    """Elements that attention holds for one token in a forward pass: queries, keys, values, output.
-
-    Source: serving-memory study, forward (2 nq + 2 nk) d / tp.
-    """
-    return (2.0 * heads + 2.0 * kv_heads) * head_dim / tp
-
-
-@quantity
-def forward_width(
-    hidden: Expr,
-    dense_layers: Expr,
-    ffn_width: Expr,
-    experts_per_token: Expr,
-    expert_width: Expr,
-    tp: Expr,
-    attention_width: Expr,
+def charged_bytes(
+    weight_bytes: Expr,
+    activation_bytes: Expr,
+    non_torch_bytes: Expr,
+    charged_graph_bytes: Expr,
+    engine_charges_activation: Expr,
 ) -> Expr:
-    """Elements that the widest layer holds for one token in a forward pass.
+    """What the engine takes off before sequences come: weights, and mostly activations and runtime too.
 
-    Plain layers 3 f / tp + 4 h; MoE layers the workspaces of k experts and 7 h.
-
-    Source: serving-memory study, forward (checked within 3 % on dense, 6 % on MoE starts).
+    Source: vLLM: W + A + O [+ graphs]. SGLang and lmdeploy: W. TensorRT-LLM: W + A + O.
     """
-    dense = 3.0 * ffn_width / tp * (dense_layers > 0) + 4.0 * hidden
-    wide, narrow = pl.max_horizontal(2.0 * expert_width / tp, hidden), pl.max_horizontal(expert_width / tp, hidden)
-    return attention_width + pl.max_horizontal(dense, experts_per_token * (wide + narrow) + 7.0 * hidden)
+    return weight_bytes + (activation_bytes + non_torch_bytes + charged_graph_bytes) * engine_charges_activation
 
 
 @quantity
-def activation_bytes(
-    batched_tokens_max: Expr,
-    sequences_max: Expr,
-    forward_width: Expr,
-    vocab: Expr,
-    hidden: Expr,
-    engine_workspace_bytes: Expr,
-    engine_sampler_bytes_per_logit: Expr,
+def kv_pool_bytes(
+    requested_bytes: Expr, charged_bytes: Expr, memory_utilization_ratio: Expr, engine_shares_what_is_left: Expr
 ) -> Expr:
-    """Peak of temporary tensors on one device: the larger of a full forward step and a full sampling step.
+    """Memory that the engine gives to sequences: what it requested less what it charges.
 
-    Source: serving-memory study: T b e + ws, and S V q + T h b + 2 S h b + ws, in 16 bits.
-    """
-    rows = pl.min_horizontal(sequences_max, batched_tokens_max)
-    forward = 2.0 * batched_tokens_max * forward_width
-    sampler = rows * vocab * engine_sampler_bytes_per_logit + 2.0 * (batched_tokens_max + 2 * rows) * hidden
-    return (pl.max_horizontal(forward, sampler) + engine_workspace_bytes).ceil().cast(pl.Int64)
+    vLLM: u M - W - A - O. SGLang: f M' - W. TensorRT-LLM: r (M - W - A - O). lmdeploy: r (M' - W).
 
-
-@quantity
-def overhead_bytes(
-    engine_runtime_bytes: Expr,
-    engine_runtime_bytes_per_layer: Expr,
-    engine_communicator_bytes: Expr,
-    layer_count: Expr,
-    tp: Expr,
-) -> Expr:
-    """Memory outside the tensor library: kernels' own buffers, and communicators where ranks talk.
-
-    Source: serving-memory study, non-torch memory; constants in catalogs/engines.
-    """
-    return engine_runtime_bytes + layer_count * engine_runtime_bytes_per_layer + engine_communicator_bytes * (tp > 1)
-
-
-@quantity
-def prompt_bytes_per_token(forward_width: Expr, engine_reads_whole_batch: Expr) -> Expr:
-    """Temporary memory of one prompt token where all prompts of a batch are read in one pass; else none.
-
-    Source: serving-memory study, transformers.
-    """
-    return 2.0 * forward_width * engine_reads_whole_batch
-
-
-@quantity
-def prompt_excess_bytes(
-    prompt_bytes_per_token: Expr, prompt_tokens: Expr, output_tokens: Expr, kv_bytes_per_token: Expr
-) -> Expr:
-    """What reading a prompt takes per sequence beyond the room that its output will need.
-
-    Only engines that read all prompts of a batch in one pass pay it; the others' step is bounded
-    and stands in activation_bytes.
-
-    Source: serving-memory study, transformers: max(kv (P + O), kv P + 2 P (3 f + 4 h + ...)).
+    Source: serving-memory study, sections 4 and 6; catalogs/engines.
 
     >>> from pipeline.core.quantity import at
-    >>> plan = {"prompt_tokens": 10, "output_tokens": 1}
-    >>> at(prompt_excess_bytes, prompt_bytes_per_token=200.0, kv_bytes_per_token=500.0, **plan)
-    1500
+    >>> vllm = {"memory_utilization_ratio": 0.9, "engine_shares_what_is_left": False}
+    >>> at(kv_pool_bytes, requested_bytes=90, charged_bytes=50, **vllm)
+    40
     """
-    excess = prompt_bytes_per_token * prompt_tokens - kv_bytes_per_token * output_tokens
-    return excess.clip(0.0).ceil().cast(pl.Int64)
+    share = pl.when(engine_shares_what_is_left).then(memory_utilization_ratio).otherwise(1.0)
+    return ((requested_bytes - charged_bytes) * share).floor().cast(pl.Int64)
+
+
+@quantity
+def first_stage_pool_bytes(kv_pool_bytes: Expr, activation_bytes: Expr, first_stage_activation_bytes: Expr) -> Expr:
+    """Pool of the first pipeline stage, which samples nothing: what logs of rank 0 show; the last decides the batch.
+
+    Source: serving-memory study, section 4.
+    """
+    return kv_pool_bytes + activation_bytes - first_stage_activation_bytes
 
 
 @quantity
@@ -141,31 +78,6 @@ def sequence_bytes(kv_bytes_per_sequence: Expr, prompt_excess_bytes: Expr) -> Ex
 
 
 @quantity
-def kv_pool_bytes(
-    device_memory_bytes: Expr,
-    weight_bytes: Expr,
-    activation_bytes: Expr,
-    overhead_bytes: Expr,
-    pool_device_ratio: Expr,
-    pool_weight_ratio: Expr,
-    pool_runtime_ratio: Expr,
-) -> Expr:
-    """Memory that the engine gives to sequences: a share of the device less what it charges to the pool.
-
-    vLLM: u M - W - A - O. SGLang: f M - W. TensorRT-LLM: r (M - W - A - O). lmdeploy: r (M - W).
-
-    Source: serving-memory study, sections 4 and 6; ratios in catalogs/engines.
-
-    >>> from pipeline.core.quantity import at
-    >>> vllm = {"pool_device_ratio": 0.9, "pool_weight_ratio": 1.0, "pool_runtime_ratio": 1.0}
-    >>> at(kv_pool_bytes, device_memory_bytes=100, weight_bytes=40, activation_bytes=5, overhead_bytes=5, **vllm)
-    40
-    """
-    charged = pool_weight_ratio * weight_bytes + pool_runtime_ratio * (activation_bytes + overhead_bytes)
-    return (pool_device_ratio * device_memory_bytes - charged).floor().cast(pl.Int64)
-
-
-@quantity
 def vram_bytes(
     weight_bytes: Expr, activation_bytes: Expr, overhead_bytes: Expr, sequence_bytes: Expr, batch: Expr
 ) -> Expr:
@@ -174,6 +86,39 @@ def vram_bytes(
     Definition.
     """
     return weight_bytes + activation_bytes + overhead_bytes + batch * sequence_bytes
+
+
+@quantity
+def peak_bytes(
+    weight_bytes: Expr,
+    unpacked_bytes: Expr,
+    kv_bytes_per_sequence: Expr,
+    kv_bytes_per_token: Expr,
+    prompt_bytes_per_token: Expr,
+    prompt_tokens: Expr,
+    batch: Expr,
+    engine_workspace_bytes: Expr,
+    device_count: Expr,
+) -> Expr:
+    """Largest memory in tensors, added up over devices, of an engine that lays layers over devices.
+
+    Every device reads whole prompts in its turn, and keeps what that took.
+
+    Source: torch.cuda.max_memory_allocated of transformers; serving-memory study, section 6:
+    max(W + kv (P + O), W + kv P + n 2 P (3 f + 4 h)) + n workspace.
+    """
+    reading = (kv_bytes_per_token + device_count * prompt_bytes_per_token) * prompt_tokens
+    sequences = batch * pl.max_horizontal(kv_bytes_per_sequence, reading)
+    return weight_bytes + unpacked_bytes + sequences + device_count * engine_workspace_bytes
+
+
+@quantity
+def unpacked_bytes(unpacks_weights: Expr, ffn_width: Expr, hidden: Expr, engine_reads_whole_batch: Expr) -> Expr:
+    """The largest matrix once more in 16 bits, where a format's kernel unpacks weights before it multiplies.
+
+    Source: auto-gptq 0.7.1 exllama temp_dq; bitsandbytes 0.48 dequantises a linear layer at a time.
+    """
+    return pl.when(unpacks_weights & engine_reads_whole_batch).then(2 * ffn_width * hidden).otherwise(0).fill_null(0)
 
 
 @quantity
@@ -204,10 +149,10 @@ def context_max_tokens(
     kv_bytes_per_token: Expr,
     window_bytes_per_token: Expr,
     prompt_bytes_per_token: Expr,
-    bounded_kv_bytes: Expr,
+    lasting_kv_bytes: Expr,
     state_kv_bytes: Expr,
-    window_tokens: Expr,
-    block_tokens: Expr,
+    kept_window_tokens: Expr,
+    kv_block_tokens: Expr,
     context_tokens_max: Expr,
 ) -> Expr:
     """Longest sequence before out of memory, alone on the replica; whole blocks.
@@ -219,32 +164,73 @@ def context_max_tokens(
     Source: kv_bytes_per_sequence solved for the context.
     """
     growing = kv_bytes_per_token + prompt_bytes_per_token
-    long = (kv_pool_bytes - bounded_kv_bytes) / growing
+    long = (kv_pool_bytes - lasting_kv_bytes) / growing
     short = (kv_pool_bytes - state_kv_bytes) / (window_bytes_per_token + prompt_bytes_per_token)
-    unbounded = pl.when(kv_pool_bytes >= bounded_kv_bytes).then(context_tokens_max).otherwise(0)
+    unbounded = pl.when(kv_pool_bytes >= lasting_kv_bytes).then(context_tokens_max).otherwise(0)
     past = pl.when(growing > 0).then(long).otherwise(unbounded)
-    inside = pl.min_horizontal(short, window_tokens)
-    tokens = pl.when(past >= window_tokens.fill_null(0)).then(past).otherwise(inside)
-    return (tokens.clip(0.0, 1e15).floor().cast(pl.Int64) // block_tokens * block_tokens).clip(0)
+    inside = pl.min_horizontal(short, kept_window_tokens)
+    tokens = pl.when(past >= kept_window_tokens.fill_null(0)).then(past).otherwise(inside)
+    return (tokens.clip(0.0, 1e15).floor().cast(pl.Int64) // kv_block_tokens * kv_block_tokens).clip(0)
 
 
-OF_KINDS = {
-    # what of each kind of attention, as which quantity, meaning what
-    "allocated_bytes": ("kv_bytes_per_sequence", "KV cache and state that one sequence allocates on one device."),
-    "growing_bytes": ("kv_bytes_per_token", "KV cache that one more token adds on one device, where context is full."),
-    "token_bytes": (
-        "window_bytes_per_token",
-        "KV cache that one more token adds on one device while no window is full.",
-    ),
-    "bounded_bytes": ("bounded_kv_bytes", "Cache of one sequence that stops growing: full windows and states."),
-    "state_bytes": ("state_kv_bytes", "State of one sequence that never depends on the context."),
-}
+# ----- as the engine prints them
 
 
-def with_memory(book: Book, kinds: list[str]) -> Book:
-    """The book with the cache of all layers in it, added up over the kinds of attention."""
-    made = [
-        summed(name, {f"{kind}_{what}": f"{kind}_stage_layers" for kind in kinds}, summary)
-        for what, (name, summary) in OF_KINDS.items()
-    ]
-    return {**book, **{q.name: q for q in made}}
+@quantity
+def block_group_bytes(
+    kv_page_bytes: Expr, group_layers: Expr, block_row_bytes: Expr, engine_groups_layers: Expr
+) -> Expr:
+    """One block of the pool on one device: a page of every layer of one group, or of every layer.
+
+    Source: vLLM v1/core/kv_cache_utils.py, num_blocks.
+    """
+    return pl.when(engine_groups_layers).then(kv_page_bytes * group_layers).otherwise(block_row_bytes)
+
+
+@quantity
+def kv_pool_blocks(kv_pool_bytes: Expr, block_group_bytes: Expr) -> Expr:
+    """Blocks of the pool on one device.
+
+    Source: vLLM v1/core/kv_cache_utils.py, num_blocks.
+    """
+    return kv_pool_bytes.clip(0) // block_group_bytes
+
+
+@quantity
+def kv_shown_bytes_per_token(block_row_bytes: Expr, kv_block_tokens: Expr) -> Expr:
+    """Bytes of one token as the engine's own figure of tokens implies: a block of every group.
+
+    Source: vLLM: tokens = blocks // groups x block size.
+    """
+    return block_row_bytes / kv_block_tokens
+
+
+@quantity
+def concurrency_at_model_len(kv_pool_blocks: Expr, block_group_bytes: Expr, model_len_bytes: Expr) -> Expr:
+    """Sequences of the longest length that the pool holds, as vLLM prints it ("maximum concurrency").
+
+    Sliding layers count the window and one step besides: a sequence needs them while its prompt is read.
+
+    Source: vLLM v1/core/kv_cache_utils.py, get_max_concurrency_for_kv_cache_config.
+    """
+    return kv_pool_blocks * block_group_bytes / model_len_bytes
+
+
+@quantity
+def kv_pool_tokens(
+    kv_pool_blocks: Expr,
+    block_row_bytes: Expr,
+    block_group_bytes: Expr,
+    kv_block_tokens: Expr,
+    concurrency_at_model_len: Expr,
+    model_len_max_tokens: Expr,
+    engine_shows_concurrency: Expr,
+) -> Expr:
+    """Tokens of the pool as the engine prints them.
+
+    Source: vLLM: blocks // groups x block size up to 0.19; from 0.20 the maximum concurrency times the longest length.
+    """
+    groups = block_row_bytes // block_group_bytes
+    by_groups = kv_pool_blocks // groups * kv_block_tokens
+    by_length = (concurrency_at_model_len * model_len_max_tokens).floor().cast(pl.Int64)
+    return pl.when(engine_shows_concurrency).then(by_length).otherwise(by_groups)

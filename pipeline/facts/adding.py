@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FILE = "models/added.toml"
 CONFIG, COUNTED = "huggingface-config", "computed-from-config"
 COUNTS = ("parameter_count", "tower_parameter_count", "embedding_parameter_count", "expert_parameter_count",
-          "state_bytes_per_layer")  # fmt: skip
+          "state_bytes_per_layer", "rope_cache_bytes", "tower_is_split", "tower_tokens_max")  # fmt: skip
 """Fields that formulas make of the config; the others stand in it."""
 
 SOURCES = {
@@ -55,7 +55,7 @@ def entry_toml(entry: Mapping[str, Any], name: str, said: str) -> tomlkit.items.
         if value is not None and field != "model":
             table.add(field, inline(value) if isinstance(value, dict) else value)
     table.add("source", CONFIG)
-    table.add("source_of", inline({field: COUNTED for field in COUNTS if entry.get(field)}))
+    table.add("source_of", inline({field: COUNTED for field in COUNTS if entry.get(field) is not None}))
     return table
 
 

@@ -23,6 +23,7 @@ from pipeline.facts.entries import (
 from pipeline.facts.names import Names, names_of
 from pipeline.facts.schema import DEFAULTS, SCHEMAS
 from pipeline.facts.values import shown
+from pipeline.facts.versions import with_versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -59,6 +60,7 @@ def load(folder: Path, layer_kinds: Mapping[str, Sequence[str]]) -> Catalogs:
     sources = read_sources(folder)
     problems: list[str] = []
     entries = [entry for path in catalog_files(folder) for entry in read_entries(path, folder, problems)]
+    with_versions(entries)
     for entry in entries:
         check_fields(entry, layer_kinds)
         check_sources(entry, sources)

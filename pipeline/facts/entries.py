@@ -14,6 +14,7 @@ from pipeline.facts.names import all_names, is_id
 from pipeline.facts.prices import price_name
 from pipeline.facts.schema import DEFAULTS, REFERENCES, SCHEMAS
 from pipeline.facts.values import WORDS, as_dtype, fits
+from pipeline.facts.versions import MARK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -44,6 +45,12 @@ class Entry:
     def names(self) -> list[str]:
         """All names that no other entry of the catalog may have."""
         return [self.id] if self.kind == "price" else all_names(self.kind, self.values)
+
+    def source_of(self, field: str) -> str | None:
+        """The source of one field: its own, or the entry's."""
+        special = self.values.get("source_of")
+        own = special.get(field) if isinstance(special, dict) else None
+        return own or self.values.get("source")
 
     def wrong(self, what: str) -> None:
         """Note a problem: file, entry, what."""
@@ -116,7 +123,7 @@ def check_fields(entry: Entry, layer_kinds: Mapping[str, Sequence[str]]) -> None
             check_type(entry, name, dtype)
         elif required:
             entry.wrong(f"field '{name}' is missing")
-    if entry.kind in entry.values and isinstance(entry.values[entry.kind], str) and not is_id(entry.id):
+    if entry.kind in entry.values and isinstance(entry.values[entry.kind], str) and not is_id(entry.id.split(MARK)[0]):
         entry.wrong("an id is lower case letters, digits, dots, dashes and underscores, 100 at most")
     if entry.kind == "model":
         check_layers(entry, layer_kinds)

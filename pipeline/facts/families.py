@@ -59,6 +59,14 @@ class Family:
     activation_parameters: int = 0
     learned_positions: bool | str = False
     position_offset: int = 0
+    rope: bool | str = True
+    """Attention turns queries and keys by position, where positions are not learned."""
+    rotary_share: float = 1.0
+    """The part of a head that turns where the config is silent."""
+    local_rope: str = ""
+    """Rotary table of sliding layers: own (of another base), plain (the same, not stretched)."""
+    mrope: bool = False
+    """Positions in time, height and width, whether or not the config says so."""
     extra_rows: int = 0
     """Rows of the input table beyond the vocabulary."""
     attention: str = ""

@@ -9,6 +9,8 @@ from pipeline.core.errors import CatalogError
 from pipeline.facts.cache import BF16
 from pipeline.facts.described import Model
 from pipeline.facts.layers import Heads
+from pipeline.facts.rope import rope_cache_bytes
+from pipeline.facts.towers import tower_facts
 
 HELD = {"full", "sliding", "chunked", "mla", "linear"}
 """Kinds of layers that the catalog knows."""
@@ -27,6 +29,7 @@ def fields_of(model: Model, facts: Mapping[str, Any]) -> dict[str, Any]:
         **recurrence(model),
         **feed_forward(model, facts),
     }
+    fields |= {"rope_cache_bytes": rotary(model, fields), **towers(model, facts)}
     return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -142,3 +145,15 @@ def feed_forward(model: Model, facts: Mapping[str, Any]) -> dict[str, Any]:
         "expert_parameter_count": facts["expert_parameter_count"],
         "shared_expert_width": model.experts.shared_width or None,
     }
+
+
+def rotary(model: Model, fields: Mapping[str, Any]) -> int | None:
+    """Bytes of rotary tables, where they differ from one table as long as the context and as wide as a head."""
+    width = fields.get("rope_head_dim") or fields["head_dim"]
+    total = rope_cache_bytes(model)
+    return total if total != BF16 * fields["context_tokens_max"] * width else None
+
+
+def towers(model: Model, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """How engines hold the towers, where there are any."""
+    return tower_facts(model.reader.top) if facts["tower_parameter_count"] else {}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import UnknownNameError
+from pipeline.facts.versions import MARK, in_force, version_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -41,11 +42,25 @@ class Names:
         Raises:
             UnknownNameError: no entry has that name; says the three nearest.
         """
-        found = self.ids.get(name.casefold())
+        found = self.ids.get(name.casefold()) or self.at_version(name.casefold())
         if found is None:
             hint = f"`capgrid {LISTING.get(self.kind, self.kind + 's')}` lists them."
             raise UnknownNameError(self.kind, name, self.ids, hint=hint)
         return found
+
+    def at_version(self, name: str) -> str | None:
+        """The block in force at `engine@version`; nothing where there is no such engine, or no such version."""
+        text, _, asked = name.partition(MARK)
+        engine, version = self.ids.get(text), version_of(asked)
+        blocks = [
+            (version_of(each.partition(MARK)[2]), i)
+            for each, i in self.ids.items()
+            if each.startswith(f"{engine}{MARK}")
+        ]
+        known = sorted((since, i) for since, i in blocks if since is not None)
+        if version is None or not known:
+            return engine if version is not None else None
+        return known[in_force([since for since, _ in known], version)][1]
 
 
 def names_of(kind: str, frame: pl.DataFrame) -> Names:
@@ -58,5 +73,11 @@ def names_of(kind: str, frame: pl.DataFrame) -> Names:
 def all_names(kind: str, row: Mapping[str, object]) -> list[str]:
     """The id of an entry, its Hugging Face id and its aliases, each once."""
     aliases = row.get("aliases")
-    names: Iterable[object] = [row.get(kind), row.get("hf_id"), *(aliases if isinstance(aliases, list) else [])]
+    versioned = f"{row.get(kind)}{MARK}{row['from_version']}" if row.get("from_version") else None
+    names: Iterable[object] = [
+        row.get(kind),
+        row.get("hf_id"),
+        None if versioned is None or MARK in str(row.get(kind)) else versioned,
+        *(aliases if isinstance(aliases, list) else []),
+    ]
     return list(dict.fromkeys(str(name) for name in names if name))

@@ -11,6 +11,7 @@ import pandera.polars as pa
 import polars as pl
 
 Texts: TypeAlias = Annotated[pl.List, pl.String()]
+Counts: TypeAlias = Annotated[pl.List, pl.Int64()]
 TERA = 1e12
 
 
@@ -69,6 +70,13 @@ class Model(pa.DataFrameModel):
     expert_width: pl.Int64 = option("Width of one expert.", ge=1, le=10**6)
     expert_parameter_count: pl.Int64 = option("Parameters of all routed experts of all layers.", ge=1, le=10**14)
     shared_expert_width: pl.Int64 = option("Width of the shared experts together.", ge=1, le=10**7)
+    rope_cache_bytes: pl.Int64 = option(
+        "Tables of rotary positions that engines keep, where not 2 bytes x context_tokens_max x head width.",
+        ge=0,
+        le=10**11,
+    )
+    tower_is_split: pl.Boolean = option("Whether tensor-parallel ranks share the towers; else each holds them whole.")
+    tower_tokens_max: pl.Int64 = option("Tokens of the largest image.", ge=1, le=10**7)
 
     @pa.dataframe_check
     @classmethod
@@ -139,11 +147,18 @@ class Format(pa.DataFrameModel):
     )
     expert_weight_bits: pl.Float64 = option("Bits of one weight of routed experts, scales included.", ge=1, le=64)
     table_weight_bits: pl.Float64 = option("Bits of one weight of the token tables.", ge=1, le=64)
+    dense_scale_bits: pl.Float64 = option("Of dense_weight_bits, bits of scales and zero points.", ge=0, le=16)
+    expert_scale_bits: pl.Float64 = option("Of expert_weight_bits, bits of scales and zero points.", ge=0, le=16)
+    dense_row_bytes: pl.Float64 = option("Scale of each output row of attention and plain feed-forward.", ge=0, le=64)
+    expert_row_bytes: pl.Float64 = option("Scale of each output row of routed experts.", ge=0, le=64)
     kv_bits: pl.Float64 = option("Bits of one cached number, where a cache can be kept so.", ge=1, le=64)
     dense_kernel: pl.String = option("Kernel of plain matrices: an entry of catalogs/efficiencies.")
     expert_kernel: pl.String = option("Kernel of routed experts: an entry of catalogs/efficiencies.")
-    expert_width_multiple: pl.Int64 = option("Multiple that kernels pad the width of experts to.", ge=1, le=2**16)
+    pads_experts: pl.Boolean = option("Whether kernels pad experts: to multiples that depend on the device.")
     is_expert_format: pl.Boolean = option("Whether only routed experts are quantised.")
+    unpacks_weights: pl.Boolean = option("Whether transformers' kernels unpack a whole matrix to 16 bits.")
+    copies_activations: pl.Boolean = option("Whether activations are copied to be quantised.")
+    weight_error_ratio: pl.Float64 = option("One-sided 95 % error of weights in this format.", ge=0, le=1)
 
 
 class Kernel(pa.DataFrameModel):
@@ -159,6 +174,7 @@ class Kernel(pa.DataFrameModel):
     fallback_ratio: pl.Float64 = option("The same on the fallback unit.", gt=0, le=1)
     bytes_ratio: pl.Float64 = fact("Share of the memory bandwidth on large matrices.", gt=0, le=1)
     ramp: pl.Float64 = fact("Output size (tokens x width; tokens per expert) at half of that rate.", ge=0, lt=1e9)
+    is_fused: pl.Boolean = option("Whether an experts' kernel works without copies of its tokens.")
 
 
 class Architecture(pa.DataFrameModel):
@@ -175,6 +191,14 @@ class Architecture(pa.DataFrameModel):
     collective_base_s: pl.Float64 = fact("All-reduce of two ranks before it moves a byte.", ge=0, lt=1e-2)
     link_ratio: pl.Float64 = fact("Share of the link's rate that collectives achieve.", gt=0, le=1)
     pcie_ratio: pl.Float64 = fact("Share of PCIe's rate that collectives achieve.", gt=0, le=1)
+    linked_communicator_bytes: pl.Int64 = fact(
+        "Communicators and buffers of collectives, on devices with a link.", ge=0, le=10**11
+    )
+    pcie_communicator_bytes: pl.Int64 = fact("The same on devices without one.", ge=0, le=10**11)
+    runs_fused_experts: pl.Boolean = fact("Whether engines run routed experts in one kernel, without workspaces.")
+    fp4_output_multiple: pl.Int64 = fact("Multiple that padded 4-bit experts' outputs are raised to.", ge=1, le=2**16)
+    fp4_input_multiple: pl.Int64 = fact("The same of their inputs.", ge=1, le=2**16)
+    splits_attention: pl.Boolean = fact("Whether decode attention keeps partial results in CUDA graphs.")
 
 
 class Band(pa.DataFrameModel):
@@ -184,9 +208,14 @@ class Band(pa.DataFrameModel):
     spread_0_ratio: pl.Float64 = fact("Width of times on a measured device.", ge=1, le=10)
     spread_1_ratio: pl.Float64 = fact("Width of times on a measured architecture.", ge=1, le=10)
     spread_2_ratio: pl.Float64 = fact("Width of times where only datasheets speak.", ge=1, le=10)
-    memory_spread_0_ratio: pl.Float64 = fact("Width of memory on a measured device.", ge=1, le=100)
-    memory_spread_1_ratio: pl.Float64 = fact("Width of memory on a measured architecture.", ge=1, le=100)
-    memory_spread_2_ratio: pl.Float64 = fact("Width of memory where only datasheets speak.", ge=1, le=100)
+    memory_spread_0_ratio: pl.Float64 = fact("Width of memory's terms on a measured device.", ge=1, le=100)
+    memory_spread_1_ratio: pl.Float64 = fact("Width of memory's terms on a measured architecture.", ge=1, le=100)
+    memory_spread_2_ratio: pl.Float64 = fact("Width of memory's terms where only rules speak.", ge=1, le=100)
+    sampler_error_ratio: pl.Float64 = fact("Error of activations where the sampler makes the peak.", ge=0, le=1)
+    forward_error_ratio: pl.Float64 = fact("Error of activations where the forward pass does.", ge=0, le=1)
+    runtime_error_bytes: pl.Int64 = fact("Error of memory outside tensors, on one rank.", ge=0, le=10**10)
+    communicator_error_bytes: pl.Int64 = fact("The same where ranks talk.", ge=0, le=10**10)
+    graph_error_ratio: pl.Float64 = fact("Error of CUDA graphs.", ge=0, le=1)
 
 
 class Engine(pa.DataFrameModel):
@@ -196,25 +225,70 @@ class Engine(pa.DataFrameModel):
     name: pl.String = fact("Name for people.")
     aliases: Texts = option("Other names.")
     version: pl.String = fact("Versions that the facts describe.")
+    from_version: pl.String = option("First version that the block describes; later blocks state what is new.")
     memory_setting: pl.String = option("The engine's own name of its memory setting.")
-    pool_device_ratio: pl.Float64 = fact("Share of the device's memory that the pool starts from.", gt=0, le=1)
-    pool_weight_ratio: pl.Float64 = fact("Share of the weights charged to it.", ge=0, le=1)
-    pool_runtime_ratio: pl.Float64 = fact("Share of activations and runtime charged to it.", ge=0, le=1)
-    block_tokens: pl.Int64 = fact("Tokens of a cache block; 1 where the cache is not paged.", ge=1, le=4096)
-    engine_batched_tokens: pl.Int64 = fact("Tokens of a full step, by default.", ge=0, le=10**7)
-    engine_large_batched_tokens: pl.Int64 = fact("The same on large devices.", ge=0, le=10**7)
-    engine_sequences: pl.Int64 = fact("Sequences run at once, by default.", ge=1, le=10**6)
-    engine_large_sequences: pl.Int64 = fact("The same on large devices.", ge=1, le=10**6)
+    engine_memory_utilization_ratio: pl.Float64 = option(
+        "Share of the device that the engine may use, by default; left out where it is what a reserve leaves.",
+        gt=0,
+        le=1,
+    )
+    engine_reserved_bytes: pl.Int64 = option("Reserve: fixed part.", ge=0, le=10**12)
+    engine_reserved_bytes_per_token: pl.Int64 = option("Reserve: for each token of a full step.", ge=0, le=10**9)
+    engine_reserved_rank_bytes: pl.Int64 = option("Reserve: for each rank.", ge=0, le=10**11)
+    engine_reserved_large_bytes: pl.Int64 = option("Reserve: least on devices of 70 GiB or more.", ge=0, le=10**12)
+    engine_shares_what_is_left: pl.Boolean = fact("Whether the share is of what weights and the rest leave.")
+    engine_shares_free_memory: pl.Boolean = fact("Whether the share is of memory that is free after start-up.")
+    engine_charges_activation: pl.Boolean = fact("Whether activations and runtime are taken off the pool.")
+    engine_charges_graphs: pl.Boolean = fact("Whether an estimate of CUDA graphs is taken off the pool.")
+    engine_counts_context: pl.Boolean = fact("Whether the device's context is counted as runtime.")
+    engine_counts_start_up: pl.Boolean = fact("Whether communicators set up before the model are counted as runtime.")
+    engine_block_tokens: pl.Int64 = fact("Tokens of a cache block; 1 where the cache is not paged.", ge=1, le=4096)
+    engine_latent_block_tokens: pl.Int64 = fact("The same with latent attention.", ge=1, le=4096)
+    engine_bounds_windows: pl.Boolean = fact("Whether sliding layers keep their window only.")
+    engine_groups_layers: pl.Boolean = fact("Whether layers of all kinds share one pool of equal pages.")
+    engine_nearly_equal_ratio: pl.Float64 = fact(
+        "Counts of layers that differ by less make groups of the larger one.", ge=1, le=10
+    )
+    engine_steps_in_flight: pl.Int64 = fact("Steps that sliding layers keep room for besides.", ge=0, le=16)
+    engine_shows_concurrency: pl.Boolean = fact("Whether printed tokens are concurrency times the longest length.")
+    engine_batched_tokens: Counts = fact("Tokens of a full step by default: small, middle, large, huge devices.")
+    engine_sequences: Counts = fact("Sequences run at once by default: small, middle, large, huge devices.")
+    engine_ampere_is_middle: pl.Boolean = fact("Whether an A100 of 80 GB takes the defaults of middle devices.")
+    engine_whole_prompt_tokens: pl.Int64 = fact(
+        "Longest length up to which prompts are not split over steps.", ge=0, le=10**9
+    )
+    engine_old_device_whole_prompt_tokens: pl.Int64 = fact("The same on Volta and Turing.", ge=0, le=10**9)
     engine_sampler_bytes_per_logit: pl.Float64 = fact(
         "Memory of a sampling step per sequence and vocabulary entry.", ge=0, le=1000
     )
+    engine_sampler_scratch_rows: pl.Int64 = fact("Rows of 32-bit scratch of the sampler at most.", ge=0, le=10**6)
+    engine_lean_sampler_bytes_per_logit: pl.Float64 = fact("As the first, with the lean runner.", ge=0, le=1000)
+    engine_lean_classes: Texts = option("Model classes that the lean runner serves.")
+    engine_lean_dense: pl.Boolean = fact("Whether the lean runner serves every model without routed experts or states.")
+    engine_lean_quantised: pl.Boolean = fact("Whether the lean runner serves quantised weights.")
+    engine_lean_profiles_towers: pl.Boolean = fact("Whether the lean runner profiles towers.")
+    engine_expands_towers: pl.Boolean = fact("Whether each profiled image takes the room of the whole budget.")
+    engine_compiles: pl.Boolean = fact("Whether the forward pass is compiled as a whole.")
+    engine_keeps_expert_workspace: pl.Boolean = fact("Whether workspaces of routed experts stay between layers.")
     engine_workspace_bytes: pl.Int64 = fact("Workspace of matrix libraries.", ge=0, le=10**11)
+    engine_latent_workspace_bytes: pl.Int64 = fact(
+        "Buffers that latent attention sets up with the model.", ge=0, le=10**11
+    )
     engine_reads_whole_batch: pl.Boolean = fact("Whether all prompts of a batch are read in one pass.")
+    engine_prompt_bytes_per_logit: pl.Float64 = fact(
+        "Memory of each prompt token's logits per vocabulary entry, where they are kept.", ge=0, le=64
+    )
+    engine_context_bytes: pl.Int64 = fact("The device's context.", ge=0, le=10**11)
     engine_runtime_bytes: pl.Int64 = fact("Memory outside the tensor library.", ge=0, le=10**11)
     engine_runtime_bytes_per_layer: pl.Int64 = fact("The same, per layer.", ge=0, le=10**10)
-    engine_communicator_bytes: pl.Int64 = fact(
-        "Communicators and their buffers, with two ranks or more.", ge=0, le=10**11
+    engine_pipeline_runtime_bytes: pl.Int64 = fact("As the first, with pipeline stages.", ge=0, le=10**11)
+    engine_captures_graphs: pl.Boolean = fact("Whether it captures CUDA graphs.")
+    engine_graph_size: pl.Int64 = fact(
+        "Sequences of the largest captured decode step with full attention.", ge=0, le=10**6
     )
+    engine_graph_bytes_per_layer: pl.Int64 = fact("All CUDA graphs, per layer.", ge=0, le=10**10)
+    engine_memory_is_measured: pl.Boolean = fact("Whether memory was measured on versions of this block.")
+    memory_measured_accelerators: Texts = option("Devices on which memory was measured, in any version.")
     engine_layer_s: pl.Float64 = fact("The engine's own time per layer and step.", ge=0, lt=0.1)
     engine_moe_layer_s: pl.Float64 = fact("The same per MoE layer, on top.", ge=0, lt=0.1)
     engine_step_s: pl.Float64 = fact("The engine's own time per step.", ge=0, lt=1)
@@ -296,19 +370,32 @@ REFERENCES: dict[str, dict[str, str]] = {
         "kv_formats": "format",
         "architectures": "architecture",
         "measured_accelerators": "accelerator",
+        "memory_measured_accelerators": "accelerator",
     },
     "price": {"accelerator": "accelerator"},
     "measurement": {"model": "model", "accelerator": "accelerator", "engine": "engine", "workload": "workload"},
 }
 
-DEFAULTS: dict[str, dict[str, str | int | bool]] = {
+DEFAULTS: dict[str, dict[str, str | int | float | bool]] = {
     # kind: field -> another field, or the value, where an entry leaves it out
     "model": {
         "value_head_dim": "head_dim",
         "sliding_kv_heads": "kv_heads",
         "sliding_head_dim": "head_dim",
         "tower_parameter_count": 0,
+        "tower_is_split": True,
         "moe_layers": 0,
     },
-    "format": {"is_expert_format": False},
+    "kernel": {"is_fused": False},
+    "format": {
+        "is_expert_format": False,
+        "pads_experts": False,
+        "unpacks_weights": False,
+        "copies_activations": False,
+        "dense_scale_bits": 0,
+        "expert_scale_bits": 0,
+        "dense_row_bytes": 0,
+        "expert_row_bytes": 0,
+        "weight_error_ratio": 0.001,
+    },
 }

@@ -13,7 +13,7 @@ WORDS: dict[Any, str] = {
     pl.String: "text",
     pl.Boolean: "true or false",
     pl.Date: "a date",
-    pl.List: "a list of texts",
+    pl.List: "a list (of texts, or of whole numbers)",
 }
 
 
@@ -38,12 +38,12 @@ def as_dtype(value: Any, dtype: pl.DataType) -> Any:
 def fits(value: Any, dtype: pl.DataType) -> bool:
     """Whether a value can stand in a column of this type.
 
-    >>> fits(True, pl.Int64()), fits(3, pl.Float64()), fits(2**63, pl.Int64()), fits(["a", 1], pl.List(pl.String))
+    >>> fits(True, pl.Int64()), fits(3, pl.Float64()), fits(2**63, pl.Int64()), fits(["a", 1], pl.List(pl.String()))
     (False, True, False, False)
     """
     kind = dtype.base_type()
-    if kind == pl.List:
-        return isinstance(value, list) and all(isinstance(each, str) for each in value)
+    if isinstance(dtype, pl.List):
+        return isinstance(value, list) and all(fits(each, dtype.inner) for each in value)  # type: ignore[arg-type]
     return type(value) in TYPES[kind] and not (type(value) is int and abs(value) >= 2**63)
 
 

@@ -11,6 +11,7 @@ import polars as pl
 
 from pipeline.estimators.attention import PROJECTIONS
 from pipeline.estimators.rates import GROUPS
+from pipeline.estimators.settings import SETTINGS
 from pipeline.facts.prices import cheapest
 
 if TYPE_CHECKING:
@@ -39,27 +40,32 @@ KEYS = [
 """What tells two rows of `capacity` apart; `estimates` has `batch` besides."""
 
 FOR_PEOPLE = ["name", "hf_id", "aliases", "family", "release_date", "verdict", "vendor", "device_class",
-              "badge_memory_bytes", "version", "memory_setting"]  # fmt: skip
+              "badge_memory_bytes", "version", "from_version", "memory_setting"]  # fmt: skip
+
+MEASURED = ("measured_accelerators", "memory_measured_accelerators")
+"""Lists of an engine that name devices: where its times, and where its memory were measured."""
+BY_SIZE, SIZES = ("engine_batched_tokens", "engine_sequences"), ("small", "middle", "large", "huge")
+"""Lists of an engine that give a default for each size of device."""
 
 
 def axes_of(catalogs: Catalogs, grid: Grid, as_of: date) -> Axes:
     """The axes of a grid, in the order in which they are crossed."""
     frames = catalogs.frames
-    engines = chosen(frames["engine"], "engine", grid.engines)
+    engines = chosen(frames["engine"], "engine", [*grid.engines, *(setup["engine"] for setup in grid.setups)])
     prices = cheapest(frames["price"], as_of, grid.market, grid.clouds)
     accelerators = with_architecture(
         chosen(frames["accelerator"], "accelerator", grid.accelerators), frames["architecture"]
     )
     accelerators = accelerators.join(prices, on="accelerator", how="left", maintain_order="left")
     axes = {
-        "model": model_axis(chosen(frames["model"], "model", grid.models)),
+        "model": model_axis(chosen(frames["model"], "model", grid.models), engines),
         "weights": weights_axis(chosen(frames["format"], "format", grid.weights), frames["kernel"], engines),
         "kv": kv_axis(chosen(frames["format"], "format", grid.kv), engines),
         "parallel": pl.DataFrame(list(grid.parallel), schema={"tp": pl.Int64, "pp": pl.Int64, "ep": pl.Int64}),
         "accelerator": accelerator_axis(accelerators, engines),
         "workload": workload_axis(chosen(frames["workload"], "workload", grid.workloads)),
         "batch": pl.DataFrame({"batch": grid.batches}, schema={"batch": pl.Int64}),
-        "engine": engine_axis(engines, frames["accelerator"], frames["band"]),
+        "engine": engine_axis(engines, frames["accelerator"], frames["band"], grid),
     }
     return {name: with_enum(axis, name) for name, axis in axes.items()}
 
@@ -80,7 +86,7 @@ def without_people(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.drop(FOR_PEOPLE, strict=False)
 
 
-def model_axis(models: pl.DataFrame) -> pl.DataFrame:
+def model_axis(models: pl.DataFrame, engines: pl.DataFrame) -> pl.DataFrame:
     """Models, with how many layers run each kind of projection, and small counts spelled out."""
     projections = {
         f"{projection}_layers": pl.sum_horizontal(
@@ -89,7 +95,8 @@ def model_axis(models: pl.DataFrame) -> pl.DataFrame:
         for projection in dict.fromkeys(PROJECTIONS.values())
     }
     counts = [each.alias(name) for name, each in projections.items() if name not in models.columns]
-    return without_people(models.drop("architecture")).with_columns(
+    class_bit = bit_of("architecture", mentioned(engines, "engine_lean_classes"))
+    return without_people(models.with_columns(class_bit=class_bit).drop("architecture")).with_columns(
         *counts,
         shared_expert_layers=pl.when(pl.col("shared_expert_width").is_not_null()).then("moe_layers").otherwise(0),
         ffn_inputs=pl.when("gated_ffn").then(2).otherwise(1).cast(pl.Int64),
@@ -130,9 +137,10 @@ def with_architecture(accelerators: pl.DataFrame, architectures: pl.DataFrame) -
 def accelerator_axis(accelerators: pl.DataFrame, engines: pl.DataFrame) -> pl.DataFrame:
     """Devices, with the bits that engines' lists name them by."""
     axis = accelerators.with_columns(
-        bit_of("accelerator", mentioned(engines, "measured_accelerators")).alias("accelerator_bit"),
+        bit_of("accelerator", mentioned(engines, *MEASURED)).alias("accelerator_bit"),
         bit_of("architecture", mentioned(engines, "architectures")).alias("architecture_bit"),
         is_ampere=pl.col("architecture") == "ampere",
+        is_old_device=pl.col("architecture").is_in(["volta", "turing"]),
     )
     return without_people(axis.drop("architecture"))
 
@@ -142,30 +150,50 @@ def workload_axis(workloads: pl.DataFrame) -> pl.DataFrame:
     return without_people(workloads.with_columns(is_static=pl.col("kind") == "static").drop("kind"))
 
 
-def engine_axis(engines: pl.DataFrame, accelerators: pl.DataFrame, bands: pl.DataFrame) -> pl.DataFrame:
-    """Engines, with their lists as sets of bits, and the widths of bands."""
-    measured = dict(accelerators.select("accelerator", "architecture").iter_rows())
+def engine_axis(engines: pl.DataFrame, accelerators: pl.DataFrame, bands: pl.DataFrame, grid: Grid) -> pl.DataFrame:
+    """Engines as they are set up, with their lists as sets of bits, and the widths of bands."""
+    architecture_of = dict(accelerators.select("accelerator", "architecture").iter_rows())
     engines = engines.with_columns(
-        measured_architectures=pl.col("measured_accelerators").list.eval(pl.element().replace_strict(measured))
+        pl.col(field).list.eval(pl.element().replace_strict(architecture_of)).alias(f"{field}_architectures")
+        for field in MEASURED
     )
+    devices, architectures = mentioned(engines, *MEASURED), mentioned(engines, "architectures")
     bits = {
         "engine_weights_bits": bits_of("formats", mentioned(engines, "formats")),
         "engine_kv_bits": bits_of("kv_formats", mentioned(engines, "kv_formats")),
-        "engine_architecture_bits": bits_of("architectures", mentioned(engines, "architectures")),
-        "engine_measured_bits": bits_of("measured_accelerators", mentioned(engines, "measured_accelerators")),
-        "engine_measured_architecture_bits": bits_of("measured_architectures", mentioned(engines, "architectures")),
+        "engine_architecture_bits": bits_of("architectures", architectures),
+        "engine_measured_bits": bits_of("measured_accelerators", devices),
+        "engine_measured_architecture_bits": bits_of("measured_accelerators_architectures", architectures),
+        "engine_memory_measured_bits": bits_of("memory_measured_accelerators", devices),
+        "engine_memory_architecture_bits": bits_of("memory_measured_accelerators_architectures", architectures),
+        "engine_lean_bits": bits_of("engine_lean_classes", mentioned(engines, "engine_lean_classes")),
     }
-    lists = ["formats", "kv_formats", "architectures", "measured_accelerators", "measured_architectures"]
-    axis = without_people(engines.with_columns(**bits).drop(lists))
+    by_size = [
+        pl.col(field).list.get(place).alias(f"engine_{size}_{field.removeprefix('engine_')}")
+        for field in BY_SIZE
+        for place, size in enumerate(SIZES)
+    ]
+    axis = engines.with_columns(*by_size, engine_version="from_version", **bits).drop(pl.selectors.list())
+    axis = without_people(with_setups(axis, grid))
     return axis.join(bands.drop("band").head(1), how="cross", maintain_order="left_right")
+
+
+def with_setups(engines: pl.DataFrame, grid: Grid) -> pl.DataFrame:
+    """Engines as they come, and as a grid sets them up: an engine of another name with some settings."""
+    rows = [{"engine": name} for name in dict.fromkeys(grid.engines)] + [dict(setup) for setup in grid.setups]
+    said = pl.DataFrame(rows, schema={"engine": pl.String, "name": pl.String, **SETTINGS})
+    asked = said.rename({name: f"asked_{name}" for name in SETTINGS} | {"name": "setup"})
+    whole = asked.join(engines, on="engine", how="left", maintain_order="left")
+    return whole.with_columns(engine=pl.coalesce("setup", "engine")).drop("setup")
 
 
 # ----- sets as bits: membership costs one AND a row, where a list would cost a search
 
 
-def mentioned(engines: pl.DataFrame, field: str) -> dict[str, int]:
-    """The names in one list of all engines, each with a bit of its own."""
-    names = engines[field].explode(empty_as_null=False).drop_nulls().unique().sort()
+def mentioned(engines: pl.DataFrame, *fields: str) -> dict[str, int]:
+    """The names in some lists of all engines, each with a bit of its own."""
+    lists = pl.concat([engines[field].alias("") for field in fields])
+    names = lists.explode(empty_as_null=False).drop_nulls().unique().sort()
     return {name: 1 << place for place, name in enumerate(names)}
 
 

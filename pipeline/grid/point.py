@@ -66,11 +66,11 @@ def point_axes(point: Point, catalogs: Catalogs, as_of: date) -> Axes:
     """
     named = {"model": point.model, "accelerator": point.accelerator, "engine": point.engine}
     named["workload"] = point.workload or "chat"
-    ids = {f"{kind}s": (catalogs.resolve(kind, name),) for kind, name in named.items()}
-    formats = {each: (catalogs.resolve("format", getattr(point, each)),) for each in ("weights", "kv")}
+    ids: dict[str, Any] = {f"{kind}s": (catalogs.resolve(kind, name),) for kind, name in named.items()}
+    ids |= {each: (catalogs.resolve("format", getattr(point, each)),) for each in ("weights", "kv")}
     parallel = ({"tp": point.tp, "pp": point.pp, "ep": point.ep},)
     facts = {**({} if point.workload else LENGTHS), **point.facts}
-    grid = Grid("point", **ids, **formats, parallel=parallel, batches=(point.batch,), market=point.market)
+    grid = Grid("point", **ids, parallel=parallel, batches=(point.batch,), market=point.market)
     axes = axes_of(catalogs, grid, as_of)
     known = {column for frame in axes.values() for column in frame.columns} - {*named}
     for name in facts.keys() - known:

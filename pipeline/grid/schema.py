@@ -90,6 +90,12 @@ SHARED: dict[str, Column] = {
 ANSWERS: dict[str, Column] = {
     "batch_max": whole, "batch_max_lo": whole, "context_max_tokens": whole, "context_tokens_max": count,
     "batch_slo": whole, "sequences_max": count, "ttft_slo_s": real, "tpot_slo_s": real,
+    "engine_version": Column(pl.String, nullable=True),
+    "memory_utilization_ratio": real, "batched_tokens_max": whole, "block_tokens": count,
+    "non_torch_bytes": size, "cuda_graph_bytes": size,
+    "kv_ideal_bytes_per_sequence": size, "kv_shown_bytes_per_token": real,
+    "kv_pool_blocks": whole, "kv_pool_tokens": whole,
+    "memory_confidence": name, "memory_risk": name, "memory_error_bytes": real,
     "batch_max_output_tokens_per_s": priced, "batch_max_usd_per_mtok_output": priced,
     "price_cloud": Column(pl.String, nullable=True), "price_date": Column(DAY, nullable=True),
 }  # fmt: skip
@@ -112,6 +118,7 @@ DESCRIBED = {
     "batch_slo": "Largest batch that meets the workload's objectives, fits, and stays within the engine's limit, or 0.",
     "batch_max_output_tokens_per_s": "Output tokens per second at the largest batch that runs.",
     "batch_max_usd_per_mtok_output": "Price of a million output tokens at the largest batch that runs.",
+    "engine_version": "First version of the engine that the row's rules describe.",
     "price_cloud": "Cloud whose price is used: the cheapest per device in the grid's market.",
     "price_date": "Day from which that price holds.",
 }
@@ -131,6 +138,7 @@ LAWS: dict[str, pl.Expr] = {
     },
 }
 ANSWER_LAWS: dict[str, pl.Expr] = {
+    "blocks_never_give_more_than_the_ideal": pl.col("kv_ideal_bytes_per_sequence") <= pl.col("kv_bytes_per_sequence"),
     "the_safe_batch_is_at_most_the_largest": pl.col("batch_max_lo") <= pl.col("batch_max"),
     "the_slo_batch_is_at_most_the_largest": pl.col("batch_slo") <= pl.col("batch_max"),
     "batch_max_is_what_the_pool_holds": pl.col("batch_max")

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from pipeline.core.errors import CatalogError, GridError, UnknownNameError, nearest
+from pipeline.estimators.settings import SETTINGS
 from pipeline.facts.entries import read_toml
 from pipeline.facts.names import is_id
+from pipeline.facts.values import WORDS, fits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pipeline.facts.catalog import Catalogs
 
@@ -45,6 +47,8 @@ class Grid:
     batches: tuple[int, ...]
     market: str = "on-demand"
     clouds: tuple[str, ...] = field(default=())
+    setups: tuple[dict[str, Any], ...] = field(default=())
+    """Engines set up otherwise than they come: `engine`, a `name` of its own, and settings."""
 
 
 def grids_in(folder: Path) -> list[str]:
@@ -82,6 +86,8 @@ def checked(path: Path, said: dict[str, Any], catalogs: Catalogs) -> Grid:
     problems: list[str] = [] if is_id(path.stem) else [f"{path}: a grid's file name is an id: lower case, no spaces"]
     known = {each.name for each in fields(Grid)} - {"name"}
     problems += [f"{path}: no field named '{each}'. {nearest(each, known)}".rstrip() for each in said.keys() - known]
+    setups = chosen_setups(path, said.get("engines"), catalogs, problems)
+    said = said | {"engines": plain_engines(said.get("engines"))}
     chosen = {each: chosen_ids(path, each, said.get(each), catalogs, problems) for each in KIND_OF}
     batches = whole_numbers(path, "batches", said.get("batches"), problems)
     parallel = parallel_plans(path, said.get("parallel"), problems)
@@ -91,7 +97,7 @@ def checked(path: Path, said: dict[str, Any], catalogs: Catalogs) -> Grid:
     clouds = chosen_clouds(path, said.get("clouds", []), catalogs, problems)
     if problems:
         raise GridError("\n".join(problems))
-    return Grid(path.stem, batches=batches, parallel=parallel, market=market, clouds=clouds, **chosen)
+    return Grid(path.stem, batches=batches, parallel=parallel, market=market, clouds=clouds, setups=setups, **chosen)
 
 
 def chosen_ids(path: Path, name: str, said: object, catalogs: Catalogs, problems: list[str]) -> tuple[str, ...]:
@@ -107,6 +113,50 @@ def chosen_ids(path: Path, name: str, said: object, catalogs: Catalogs, problems
     if not ids:
         problems.append(f"{path}: '{name}' chooses nothing")
     return ids
+
+
+def plain_engines(said: object) -> object:
+    """The engines of a list that come as they are."""
+    return [each for each in said if not isinstance(each, dict)] if isinstance(said, list) else said
+
+
+def chosen_setups(path: Path, said: object, catalogs: Catalogs, problems: list[str]) -> tuple[dict[str, Any], ...]:
+    """Engines of a list that are set up otherwise than they come: tables of engine, name and settings."""
+    setups: list[dict[str, Any]] = []
+    for each in said if isinstance(said, list) else []:
+        if isinstance(each, dict):
+            wrong = list(wrong_setup(each, catalogs, [setup["name"] for setup in setups]))
+            problems += [f"{path}: engines: {each}: {problem}" for problem in wrong]
+            setups += [] if wrong else [each | {"engine": catalogs.resolve("engine", each["engine"])}]
+    return tuple(setups)
+
+
+def wrong_setup(setup: dict[str, Any], catalogs: Catalogs, taken: Sequence[str]) -> Iterator[str]:
+    """What is wrong about one engine that is set up otherwise."""
+    name, known = setup.get("name"), {"engine", "name", *SETTINGS}
+    for field_name in setup.keys() - known:
+        yield f"no setting named '{field_name}'. {nearest(field_name, known)}".rstrip()
+    if not isinstance(name, str) or not is_id(name) or name in {*taken, *catalogs.names("engine").ids}:
+        yield "'name' is missing, taken, or no id: lower case letters, digits, dots, dashes and underscores"
+    try:
+        catalogs.resolve("engine", str(setup.get("engine")))
+    except UnknownNameError as error:
+        yield str(error)
+    for field_name, dtype in SETTINGS.items():
+        if field_name in setup and not allowed(field_name, setup[field_name]):
+            yield f"{field_name} = {setup[field_name]!r} is not {WORDS[dtype.base_type()]} that an engine takes"
+
+
+def allowed(setting: str, value: Any) -> bool:
+    """Whether an engine could be set so: shares are above 0 and at most 1, counts from 1.
+
+    >>> allowed("memory_utilization_ratio", 0.95), allowed("memory_utilization_ratio", 95), allowed("is_eager", True)
+    (True, False, True)
+    """
+    dtype = SETTINGS[setting]
+    if not fits(value, dtype):
+        return False
+    return dtype == pl.Boolean or (0 < value <= (1 if dtype == pl.Float64 else MOST_SETTING))
 
 
 def chosen_clouds(path: Path, said: object, catalogs: Catalogs, problems: list[str]) -> tuple[str, ...]:
@@ -168,6 +218,7 @@ def matching(catalogs: Catalogs, kind: str, pattern: str) -> list[str]:
 
 
 MOST_BATCH = 10**7
+MOST_SETTING = 10**8
 
 
 def whole_numbers(path: Path, name: str, said: object, problems: list[str]) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from pipeline.core.errors import CatalogError
-from pipeline.facts.towers.families import FAMILIES, Family, Side
+from pipeline.facts.towers.families import FAMILIES, WHOLE, Family, Side
 from pipeline.facts.towers.keys import TEXT_KEYS, Keys, Parts
 from pipeline.facts.towers.kinds import KINDS
 from pipeline.facts.towers.others import PARTS, Part
@@ -118,3 +118,26 @@ def tower_parameter_count(config: Mapping[str, Any]) -> tuple[int, list[str]]:
     else:
         counted = [side_parameters(side, family, config) for side in family.sides]
     return sum(count for count, _ in counted), [text for _, texts in counted for text in texts]
+
+
+def tower_facts(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Whether vLLM splits the towers over ranks, where it does not; and the tokens of the largest image, where known.
+
+    >>> tower_facts({"model_type": "gemma3", "mm_tokens_per_image": 256})
+    {'tower_is_split': None, 'tower_tokens_max': 256}
+    >>> tower_facts({"model_type": "deepseek_vl_v2"})
+    {'tower_is_split': False, 'tower_tokens_max': None}
+    """
+    config = inner_config(config)
+    model_type = config.get("model_type")
+    family = FAMILIES.get(model_type, Family(())) if isinstance(model_type, str) else Family(())
+    is_whole = not family.is_split or model_type in WHOLE
+    said: dict[str, Any] = {"tower_is_split": False if is_whole else None, "tower_tokens_max": None}
+    if family.tokens is None:
+        return said
+    side = family.sides[0]
+    values = part(config, side.key) or side.absent or {}
+    tower = tower_of(side, values)
+    if tower is None:
+        return said
+    return said | {"tower_tokens_max": family.tokens(parts(side.key, values, tower, family, config))}

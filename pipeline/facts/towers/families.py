@@ -32,6 +32,15 @@ from pipeline.facts.towers.projectors import (
     video_llama_projector,
     voxtral_projector,
 )
+from pipeline.facts.towers.tokens import (
+    QWEN_TOKENS,
+    fixed,
+    gemma3_tokens,
+    gemma4_unified_tokens,
+    internvl_tokens,
+    llama4_tokens,
+    mistral3_tokens,
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,14 @@ class Family:
     text: Mapping[str, Any] = field(default_factory=dict)
     text_only: tuple[str, ...] = ()
     """Classes of the same model type that have no tower."""
+    is_split: bool = True
+    """Whether tensor-parallel ranks of vLLM share the towers; else each holds them whole."""
+    tokens: Count | None = None
+    """Tokens of the largest image; None: not known."""
+
+
+WHOLE = frozenset({"gemma3n", "deepseek_vl_v2", "phi4mm"})
+"""Further model types whose towers every rank of vLLM holds whole: timm, AutoModel, audio conformers."""
 
 
 def vision(kind: str, join: Count = none, **more: Any) -> Side:
@@ -80,9 +97,14 @@ MISTRAL3 = Family(
     (vision("pixtral", mistral_projector, absent={"patch_size": 14, "image_size": 1540}, is_open=True),),
     MISTRAL_DEFAULTS,
     {"hidden_size": 5120},
+    is_split=False,  # in Mistral's own format, which these repositories load in, up to vLLM 0.19
+    tokens=mistral3_tokens,
 )
-QWEN3_VL = Family((vision("qwen3_vl"),))
-QWEN3_5_FAMILY = Family((vision("qwen3_5"),), text_only=("Qwen3_5ForCausalLM", "Qwen3_5MoeForCausalLM"))
+QWEN2_VL = Family((vision("qwen2_vl"),), tokens=fixed(QWEN_TOKENS))
+QWEN3_VL = Family((vision("qwen3_vl"),), tokens=fixed(QWEN_TOKENS))
+QWEN3_5_FAMILY = Family(
+    (vision("qwen3_5"),), text_only=("Qwen3_5ForCausalLM", "Qwen3_5MoeForCausalLM"), tokens=fixed(QWEN_TOKENS)
+)
 GLM4V = Family((vision("glm4v"),))
 IDEFICS3 = Family((vision("idefics3", idefics_projector),), {"scale_factor": 2}, {"hidden_size": 4096})
 QWEN2_5_OMNI = Family((vision("qwen2_5_vl"), audio("qwen2_5_omni_audio_encoder")))
@@ -106,21 +128,26 @@ FAMILIES: dict[str, Family] = {
         {"hidden_size": 4096},
     ),
     "mistral3": MISTRAL3,
-    "lighton_ocr": replace(MISTRAL3, text={"hidden_size": 1024}),
+    "lighton_ocr": replace(MISTRAL3, text={"hidden_size": 1024}, is_split=True, tokens=None),
     "gemma3": Family(
         (vision("siglip_vision_model", gemma3_projector, is_open=True),),
-        text={"hidden_size": 2304},
+        {"mm_tokens_per_image": 256},
+        {"hidden_size": 2304},
         text_only=("Gemma3ForCausalLM",),
+        tokens=gemma3_tokens,
     ),
     "gemma4": Family(
         (vision("gemma4_vision", gemma4_projector, absent=None), audio("gemma4_audio", absent=None)),
         text={"hidden_size": 2304},
         text_only=("Gemma4ForCausalLM",),
+        is_split=False,
     ),
     "gemma4_unified": Family(
         (vision("gemma4_unified_vision", absent=None), audio("gemma4_unified_audio", absent=None)),
         text={"hidden_size": 2304},
         text_only=("Gemma4UnifiedForCausalLM",),
+        is_split=False,
+        tokens=gemma4_unified_tokens,
     ),
     "paligemma": Family(
         (
@@ -134,8 +161,8 @@ FAMILIES: dict[str, Family] = {
         {"projection_dim": 2048},
         {"hidden_size": 2048},
     ),
-    "qwen2_vl": Family((vision("qwen2_vl"),)),
-    "qwen2_5_vl": Family((vision("qwen2_5_vl"),)),
+    "qwen2_vl": QWEN2_VL,
+    "qwen2_5_vl": replace(QWEN2_VL, sides=(vision("qwen2_5_vl"),)),
     "qwen3_vl": QWEN3_VL,
     "qwen3_vl_moe": QWEN3_VL,
     "qwen3_5": QWEN3_5_FAMILY,
@@ -151,10 +178,16 @@ FAMILIES: dict[str, Family] = {
     "kimi_k25": Family((vision("kimi_k25", kimi_projector),), {"projection_hidden_size": 1152}, {"hidden_size": 7168}),
     "kimi_vl": Family((vision("moonvit", kimi_projector),)),
     "internvl": Family(
-        (vision("internvl_vision", internvl_projector),), {"downsample_ratio": 0.5}, {"hidden_size": 4096}
+        (vision("internvl_vision", internvl_projector),),
+        {"downsample_ratio": 0.5, "max_dynamic_patch": 12},
+        {"hidden_size": 4096},
+        tokens=internvl_tokens,
     ),
     "internvl_chat": Family(
-        (vision("intern_vit_6b", internvl_projector, is_open=True),), {"downsample_ratio": 0.5}, {"hidden_size": 4096}
+        (vision("intern_vit_6b", internvl_projector, is_open=True),),
+        {"downsample_ratio": 0.5, "max_dynamic_patch": 12},
+        {"hidden_size": 4096},
+        tokens=internvl_tokens,
     ),
     "mllama": Family(
         (vision("mllama_vision_model", mllama_projector),),
@@ -165,6 +198,7 @@ FAMILIES: dict[str, Family] = {
         (vision("llama4_vision_model", llama4_projector),),
         text={"hidden_size": 5120},
         text_only=("Llama4ForCausalLM",),
+        tokens=llama4_tokens,
     ),
     "minimax_m3_vl": Family(
         (vision("minimax_m3_vl", minimax_projector),), {"projector_hidden_size": 6144}, {"hidden_size": 6144}

@@ -133,6 +133,7 @@ KINDS: dict[str, Tower] = {
             "vision_output_dim": 7680,
             "projector_input_dim": 4096,
             "projector_output_dim": 4096,
+            "pixel_shuffle_ratio": 0.5,
         },
         patch_bias=False,
         positions=class_and_grid_table,

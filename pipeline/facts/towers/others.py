@@ -73,6 +73,7 @@ PARTS: dict[str, Part] = {
             "pooling_kernel_size": 3,
             "mm_embed_dim": 3840,
             "mm_posemb_size": 1120,
+            "num_soft_tokens": 280,
             "output_proj_dims": 3840,
         },
         gemma4_patches,

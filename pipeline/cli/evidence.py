@@ -1,0 +1,77 @@
+"""Commands that hold estimates against measurements: backtest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.cli.options import as_of_option, catalogs_option, format_options, loaded
+from pipeline.cli.output import as_json, plain, show, talk
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    import polars as pl
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
+@click.option(
+    "--by", default="quantity", show_default=True, help="Columns to slice by, with commas between; '' for one slice."
+)
+@click.option("--predictions", type=FILE, help="Write every row with its prediction: a .csv or .parquet file.")
+@as_of_option
+@catalogs_option
+@format_options
+def backtest(
+    files: tuple[Path, ...], by: str, predictions: Path | None, as_of: date, catalogs_folder: Path | None, shape: str
+) -> None:
+    """Hold estimates against measurements: errors, coverage of bands, and why a row was not answered.
+
+    A file has one measured number a row, in base units: model, quantity, value, and what is known
+    of the plan (docs/accuracy.md lists the columns). What it does not state is the engine's default.
+
+    \b
+    Example:
+      printf 'model,accelerator,quantity,value\\nllama-3.1-8b,h100,weight_bytes,16.1e9\\n' > my.csv
+      capgrid backtest my.csv --by quantity
+    """  # noqa: D301
+    from pipeline.evidence.backtest import as_data, sliced, unanswered  # noqa: PLC0415
+    from pipeline.evidence.measurements import read_measurements  # noqa: PLC0415
+    from pipeline.evidence.predict import predicted  # noqa: PLC0415
+
+    names = [name.strip() for name in by.split(",") if name.strip()]
+    rows = predicted(read_measurements(files), loaded(catalogs_folder), as_of)
+    if predictions:
+        written(rows.drop("measurement_row"), predictions)
+    if shape == "json":
+        click.echo(as_json(plain(as_data(rows, names))))
+        return
+    show(sliced(rows, names), shape)
+    for row in unanswered(rows).iter_rows(named=True):
+        talk(f"not answered: {row['n']} rows: {row['reason']}")
+
+
+def written(rows: pl.DataFrame, path: Path) -> None:
+    """Write the predictions in the format that the file's name ends in.
+
+    Raises:
+        UsageError: neither .csv nor .parquet; or the folder cannot be written.
+    """
+    from pipeline.core.errors import PipelineError, UsageError  # noqa: PLC0415
+
+    writers: dict[str, Any] = {".csv": rows.write_csv, ".parquet": rows.write_parquet}
+    if path.suffix not in writers:
+        raise UsageError(f"{path}: predictions are written as .csv or .parquet")
+    try:
+        writers[path.suffix](path)
+    except OSError as error:
+        raise PipelineError(f"{path}: cannot be written: {error.strerror}") from error
+    talk(f"{rows.height} rows with predictions: {path}")
+
+
+COMMANDS = (backtest,)

@@ -1,0 +1,150 @@
+"""Each measured row as a plan of its own, evaluated by the expressions that make the tables."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+from polars import col
+
+from pipeline.core.quantity import evaluate, in_order
+from pipeline.estimators.settings import SETTINGS
+from pipeline.evidence import resolve
+from pipeline.evidence.quantities import MEASURED, needed
+from pipeline.grid.axes import axes_of
+from pipeline.grid.selection import Grid
+from pipeline.grid.tables import book_for
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from pipeline.facts.catalog import Catalogs
+
+KINDS = {"model": "model", "weights": "format", "kv": "format", "accelerator": "accelerator"}
+"""Columns that name a catalog's entry, and the catalog."""
+DEFAULTS = {"weights": "bf16", "kv": "bf16", "engine": "vllm"}
+AS_KEPT = {"auto": "bf16"}
+"""What an engine's own word for a format means."""
+ASKED = {
+    # columns of measurements, and the settings that they state
+    "memory_utilization": "memory_utilization_ratio",
+    "model_len_max": "model_len_max_tokens",
+    "batched_tokens_max": "batched_tokens_max",
+    "sequences_max": "sequences_max",
+    "block_tokens": "block_tokens",
+    "eager": "is_eager",
+}
+COUNTS = ("tp", "pp", "ep", "batch", "prompt_tokens", "output_tokens")
+NO_REASON = ""
+
+
+def predicted(rows: pl.DataFrame, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
+    """The rows with `predicted`, its band `lo` to `hi`, the error `ape`, and the `reason` where there is none."""
+    plans = with_ids(rows, catalogs)
+    good = plans.filter(col("reason") == NO_REASON)
+    told = answers(good, catalogs, as_of) if good.height else good.select("measurement_row").clear()
+    empty = [pl.lit(None, pl.Float64).alias(name) for name in ("predicted", "lo", "hi") if name not in told.columns]
+    whole = rows.join(plans.select("measurement_row", "reason"), on="measurement_row", how="left").join(
+        told.with_columns(empty), on="measurement_row", how="left", maintain_order="left"
+    )
+    unknown = (col("reason") == NO_REASON) & ~col("predicted").is_finite().fill_null(False)
+    return whole.with_columns(
+        reason=pl.when(unknown).then(pl.lit("the catalogs lack a fact that this quantity needs")).otherwise("reason"),
+        ape=pl.when(col("value") != 0)
+        .then((col("predicted") / col("value") - 1).abs())
+        .otherwise((col("predicted") != col("value")).cast(pl.Float64)),
+    )
+
+
+# ----- names
+
+
+def with_ids(rows: pl.DataFrame, catalogs: Catalogs) -> pl.DataFrame:
+    """The rows with names made ids, settings made columns, and a `reason` where something is not known."""
+    said = rows.with_columns(
+        [col(name).str.strip_chars().replace("", None) for name in (*KINDS, "engine", "engine_version")]
+    ).with_columns(
+        col("weights").fill_null(DEFAULTS["weights"]),
+        col("kv").str.to_lowercase().replace(AS_KEPT).fill_null(DEFAULTS["kv"]),
+        col("engine").fill_null(DEFAULTS["engine"]),
+        *(col(name).fill_null(1).cast(pl.Int64, strict=False) for name in COUNTS),
+    )
+    found = {name: lookup(name, said[name], catalogs) for name in KINDS}
+    engines = resolve.engines(said.select("engine", "engine_version").unique().iter_rows(), catalogs)
+    blocks = pl.struct("engine", "engine_version").map_elements(
+        lambda each: engines.get((each["engine"], each["engine_version"])), return_dtype=pl.String
+    )
+    named = said.with_columns(
+        *(
+            col(name).replace_strict(ids, default=None, return_dtype=pl.String).alias(f"{name}_id")
+            for name, ids in found.items()
+        ),
+        blocks.alias("engine_id"),
+    )
+    return named.with_columns(reason=reason())
+
+
+def lookup(name: str, said: pl.Series, catalogs: Catalogs) -> dict[str, str]:
+    """The ids of all names in one column."""
+    names = said.drop_nulls().unique().to_list()
+    return resolve.models(names, catalogs) if name == "model" else resolve.ids(KINDS[name], names, catalogs)
+
+
+def reason() -> pl.Expr:
+    """Why a row cannot be answered; empty where it can."""
+    missing = {f"{name} is not stated": col(name).is_null() for name in ("model", "accelerator")}
+    unknown = {f"the catalogs know no {name} of this name": col(f"{name}_id").is_null() for name in (*KINDS, "engine")}
+    no_form = {"no estimate of this quantity": ~col("quantity").is_in(list(MEASURED))}
+    told = pl.lit(NO_REASON)
+    for words, holds in reversed((no_form | missing | unknown).items()):
+        told = pl.when(holds).then(pl.lit(words)).otherwise(told)
+    return told
+
+
+# ----- plans
+
+
+def answers(plans: pl.DataFrame, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
+    """What the estimators say to each plan: measurement_row, predicted, lo, hi."""
+    frame = joined(plans, catalogs, as_of)
+    order = in_order(book_for(frame), needed(plans["quantity"].unique()), set(frame.columns))
+    made = evaluate(frame.lazy(), order)
+    chosen = {
+        name: pl.coalesce(
+            pl.when(col("quantity") == each).then(getattr(of, name))
+            for each, of in MEASURED.items()
+            if each in set(plans["quantity"])
+        )
+        for name in ("predicted", "lo", "hi")
+    }
+    return made.select("measurement_row", **chosen).collect()
+
+
+def joined(plans: pl.DataFrame, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
+    """Every plan with the facts of its model, formats, device and engine: the axes joined, not crossed."""
+    ids = {name: tuple(plans[f"{name}_id"].unique(maintain_order=True)) for name in (*KINDS, "engine")}
+    grid = Grid(
+        "measurements", models=ids["model"], weights=ids["weights"], kv=ids["kv"], engines=ids["engine"],
+        accelerators=ids["accelerator"], workloads=("chat",), parallel=({"tp": 1, "pp": 1, "ep": 1},), batches=(1,),
+    )  # fmt: skip
+    axes = axes_of(catalogs, grid, as_of)
+    asked = [
+        col(name).cast(SETTINGS[setting], strict=False).alias(f"asked_{setting}") for name, setting in ASKED.items()
+    ]
+    frame = plans.select(
+        "measurement_row", "quantity", "value", *COUNTS, *asked, stated_device_bytes="device_bytes",
+        device_count=pl.coalesce("device_count", col("tp") * col("pp")).cast(pl.Int64),
+        is_static=col("kind") == "static", **{name: f"{name}_id" for name in ids},
+    )  # fmt: skip
+    for name in ids:
+        axis = (
+            axes[name]
+            .with_columns(col(name).cast(pl.String))
+            .drop([c for c in axes[name].columns if c.startswith("asked_")])
+        )
+        frame = frame.join(axis, on=name, how="left", maintain_order="left")
+    stated = col("stated_device_bytes").cast(pl.Int64)
+    objectives = axes["workload"].select("ttft_slo_s", "tpot_slo_s")
+    return frame.with_columns(device_memory_bytes=pl.coalesce(stated, "device_memory_bytes")).join(
+        objectives, how="cross"
+    )

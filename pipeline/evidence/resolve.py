@@ -1,0 +1,79 @@
+"""Names as people and logs write them become ids of the catalogs, or a reason why not."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pipeline.core.errors import UnknownNameError
+from pipeline.facts.versions import MARK, version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from pipeline.facts.catalog import Catalogs
+
+PARTS = re.compile(r"[^a-z0-9.]+|(?<=[a-z])\.|\.(?=[a-z])")
+"""What parts the words of a model's name; a dot stays inside a number."""
+SIZE = re.compile(r"(\d+(?:\.\d+)?)[bm]")
+NOISE = re.compile(
+    r"instruct|it|chat|hf|base|pt|sft|dpo|meta|preview|latest|v\d|"  # how it was trained and released
+    r"fp8|fp4|nvfp4|mxfp4|bf16|fp16|float16|bfloat16|int4|int8|[48]bit|bnb|nf4|awq|gptq|autoround|gguf|marlin|"
+    r"quantized|quantised|quant|dynamic|static|block|channel|tensor|sym|asym|w[48]a(?:4|8|16)|w8a16|g\d+|"
+    r"fp8kv|kv|kvcache|dq|mixed|modelopt|onnx|mlx|unsloth|neuralmagic|redhatai|nvidia|torchao|eagle\d*|"
+    r"\d{4}|\d{6}"  # dates of a release
+)
+"""Words that leave the shape of a model as it is."""
+
+
+def words(name: str) -> tuple[str, ...]:
+    """The words of a model's name that say which shape it has.
+
+    >>> words("/models/RedHatAI/Meta-Llama-3.1-8B-Instruct-quantized.w8a8")
+    ('llama', '3.1', '8b')
+    >>> words("llama-3.1-8b"), words("models--Qwen--Qwen3-14B-FP8/snapshots/0123abcd")
+    (('llama', '3.1', '8b'), ('qwen3', '14b'))
+    """
+    tail = re.sub(r"/snapshots/.*", "", name.strip().rstrip("/").casefold())
+    last = re.split(r"[/\\]|--", tail)[-1]
+    return tuple(word for word in PARTS.split(last) if word and not NOISE.fullmatch(word))
+
+
+def shapes(catalogs: Catalogs) -> dict[tuple[str, ...], str]:
+    """Model ids by the words of every name they go by; words that mean two models mean none."""
+    found: dict[tuple[str, ...], set[str]] = {}
+    for name, model in catalogs.names("model").ids.items():
+        found.setdefault(words(name), set()).add(model)
+    return {key: next(iter(ids)) for key, ids in found.items() if len(ids) == 1 and key}
+
+
+def models(names: Iterable[str], catalogs: Catalogs) -> dict[str, str]:
+    """The ids that some names mean: by name or alias, else by the words of the base model inside the name."""
+    known, by_words = catalogs.names("model").ids, shapes(catalogs)
+    found = {name: known.get(name.casefold()) or by_words.get(words(name)) for name in names}
+    return {name: model for name, model in found.items() if model}
+
+
+def ids(kind: str, names: Iterable[str], catalogs: Catalogs) -> dict[str, str]:
+    """The ids that some names of one catalog mean."""
+    known = catalogs.names(kind)
+    found = {}
+    for name in names:
+        try:
+            found[name] = known.resolve(name)
+        except UnknownNameError:
+            continue
+    return found
+
+
+def engines(asked: Iterable[tuple[str, str | None]], catalogs: Catalogs) -> Mapping[tuple[str, str | None], str]:
+    """The block of an engine in force at a version; the newest where no version is stated."""
+    known = catalogs.names("engine")
+    found = {}
+    for engine, version in asked:
+        name = f"{engine}{MARK}{version}" if version_of(version) else engine
+        try:
+            found[engine, version] = known.resolve(name)
+        except UnknownNameError:
+            continue
+    return found
