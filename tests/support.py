@@ -65,16 +65,24 @@ def texts(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 @cache
-def models() -> pl.DataFrame:
-    """The facts of every model as formulas read them."""
-    return texts(axes(every("model"))["model"])
+def models(engine: str = "vllm") -> pl.DataFrame:
+    """The facts of every model as formulas read them, where that engine is in the plan."""
+    return texts(axes(every("model"), engines=[engine])["model"])
 
 
-def facts(model: str, **plans: Any) -> pl.DataFrame:
+@cache
+def beside(engine: str, accelerator: str) -> pl.DataFrame:
+    """What formulas read beside the model: 16-bit formats, one rank, a device and an engine as they come."""
+    of = axes(["llama-7b"], engines=[engine], accelerators=[accelerator])
+    parts = ("weights", "kv", "parallel", "accelerator", "engine")
+    return pl.concat([texts(of[name]) for name in parts], how="horizontal")
+
+
+def facts(model: str, engine: str = "vllm", accelerator: str = "h100-sxm-80gb", **plans: Any) -> pl.DataFrame:
     """The facts of one model, and of a plan beside them: a row for each value of the lists among these."""
-    usual = {"tp": 1, "pp": 1, "ep": 1, "kv_bytes_per_element": 2.0, "block_tokens": 16, "prompt_tokens": 1024}
-    usual |= {"output_tokens": 0, "expert_width_multiple": 1, "engine_reads_whole_batch": False}
-    lists = {name: each if isinstance(each, list) else [each] for name, each in (usual | plans).items()}
+    usual = {"prompt_tokens": 1024, "output_tokens": 0} | plans
+    lists = {name: each if isinstance(each, list) else [each] for name, each in usual.items()}
     most = max(map(len, lists.values()))
-    beside = pl.DataFrame({name: each * most if len(each) == 1 else each for name, each in lists.items()})
-    return models().filter(model=model).join(beside, how="cross", maintain_order="left_right")
+    said = pl.DataFrame({name: each * most if len(each) == 1 else each for name, each in lists.items()})
+    whole = models(engine).filter(model=model).join(beside(engine, accelerator), how="cross")
+    return whole.drop(said.columns, strict=False).join(said, how="cross", maintain_order="left_right")

@@ -5,6 +5,8 @@ Every law goes through the expressions that fill the tables, on facts of the bun
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import polars as pl
 import pytest
 from hypothesis import assume, given, settings
@@ -12,10 +14,15 @@ from hypothesis import strategies as st
 
 import pipeline
 from pipeline.core.quantity import at
+from pipeline.estimators import matrices, weights
+from pipeline.estimators.bands import MemoryErrors
 from pipeline.estimators.kernels import distinct_experts
 from pipeline.grid.axes import KEYS
 from pipeline.grid.tables import capacity_of
-from tests.support import axes, every, facts, models, plan, rows, texts
+from tests.support import axes, beside, every, facts, models, plan, rows, texts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 LAW = settings(max_examples=25, deadline=None)
 CHEAP = settings(max_examples=100, deadline=None)
@@ -180,14 +187,63 @@ def test_fewer_bits_weigh_less(model: str, one: tuple[float, ...], other: tuple[
     assert light < heavy if least < most else light <= heavy
 
 
+WIDTHS = ["heads", "kv_heads", "sliding_kv_heads", "ffn_width", "expert_width", "shared_expert_width", "linear_in_width",
+          "linear_out_width"]  # fmt: skip
+"""What ranks split."""
+
+
+def splits(tp: int) -> list[str]:
+    """Models that this many ranks share evenly."""
+    return models().filter(pl.all_horizontal(pl.col(WIDTHS).fill_null(0) % tp == 0))["model"].to_list()
+
+
+SPLITS = [(model, tp) for tp in (2, 4, 8, 16) for model in splits(tp)]
+
+
+@pytest.fixture(scope="module")
+def to_the_byte() -> Iterator[None]:
+    """No allocator: every tensor takes its own bytes."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matrices, "handed_out", lambda size: size)
+        patch.setattr(matrices, "padded", lambda size, _multiple: size)
+        patch.setattr(weights, "handed_out", lambda size: size)
+        yield
+
+
 @CHEAP
-@given(model_ids, st.sampled_from([2, 4, 8, 16]), bits)
-def test_ranks_share_the_weights(model: str, tp: int, width: float) -> None:
-    """All but the towers is dealt out: the ranks together hold the model once, but for a byte of rounding each."""
+@given(st.sampled_from(SPLITS), bits)
+@pytest.mark.usefixtures("to_the_byte")
+def test_ranks_share_the_weights(shared: tuple[str, int], width: float) -> None:
+    """Ranks together hold the model once, and besides what is not dealt out; but for a byte of rounding each tensor.
+
+    Not dealt out: norms and routers, rotary tables, down projections of latent attention, its buffers.
+    """
+    model, tp = shared
     formats = dict.fromkeys(("dense_weight_bits", "expert_weight_bits", "table_weight_bits"), width)
-    made = pipeline.estimate(facts(model, tp=[1, tp], **formats), ["weight_bytes"])
-    one, each = made.select(pl.col("weight_bytes") - 2 * pl.col("tower_parameter_count")).to_series()
-    assert 0 <= tp * each - one < tp
+    whole = ["rope_bytes", "latent_workspace_bytes", "replicated_parameter_count"]
+    whole += ["latent_down_matrix_bytes"] * (model in with_kinds("mla"))
+    made = pipeline.estimate(facts(model, tp=[1, tp], tower_parameter_count=0, **formats), ["weight_bytes", *whole])
+    one, each = made["weight_bytes"]
+    layers, latent = made.row(0, named=True)["layer_count"], made.row(0, named=True)["mla_layers"]
+    times = {"replicated_parameter_count": 2, "latent_down_matrix_bytes": latent}
+    copied = sum(times.get(name, 1) * made[name][0] for name in whole)
+    assert each <= one
+    assert abs(tp * each - one - (tp - 1) * copied) <= tp * layers * len(matrices.MATRICES)
+
+
+@pytest.mark.parametrize("tp", [2, 4, 8])
+def test_more_ranks_never_hold_more_each(tp: int) -> None:
+    """Every model in every format, where ranks share it evenly: padding and rounding never eat what splitting saves."""
+    kept = pl.col("dense_weight_bits", "expert_weight_bits", "table_weight_bits").is_not_null()
+    formats = texts(axes(["llama-7b"], weights=every("format"))["weights"]).filter(pl.all_horizontal(kept))
+    plans = beside("vllm", "h100-sxm-80gb").drop(formats.columns).drop("tp").join(formats, how="cross")
+    shared = models().filter(pl.col("model").is_in(splits(tp))).join(plans, how="cross")
+    fewer, more = (
+        pipeline.estimate(shared.with_columns(tp=pl.lit(ranks, pl.Int64)), ["weight_bytes"]) for ranks in (tp // 2, tp)
+    )
+    assert formats.height > 5
+    heavier = more.filter(more["weight_bytes"] > fewer["weight_bytes"])
+    assert heavier.select("model", "weights").rows() == []
 
 
 @CHEAP
@@ -214,7 +270,7 @@ def test_a_longer_sequence_never_takes_less_cache_nor_less_than_it_needs(
     model: str, context: list[int], tp: int, block: int, element: float
 ) -> None:
     """Blocks round up, by less than a block of every layer: rounding down would run out of memory."""
-    plans = {"prompt_tokens": context, "tp": tp, "kv_bytes_per_element": element}
+    plans = {"prompt_tokens": context, "tp": tp, "kv_bytes_per_element": element, "engine_groups_layers": False}
     wanted = ["kv_bytes_per_sequence", "window_bytes_per_token"]
     paged = pipeline.estimate(facts(model, block_tokens=block, **plans), wanted)
     exact = pipeline.estimate(facts(model, block_tokens=1, **plans), wanted)
@@ -223,6 +279,33 @@ def test_a_longer_sequence_never_takes_less_cache_nor_less_than_it_needs(
     assert paged["kv_bytes_per_sequence"].is_sorted()
     assert excess.min() >= 0
     assert excess.max() <= (block - 1) * paged["window_bytes_per_token"][0] + layers
+
+
+PAGED = ["vllm", "vllm@0.11.0", "sglang"]
+
+
+@pytest.mark.parametrize("engine", PAGED)
+@CHEAP
+@given(model_ids, contexts, st.sampled_from(RANKS), st.sampled_from([1, 2, 3]), elements)
+def test_blocks_groups_and_padding_cost_and_never_save(
+    engine: str, model: str, context: list[int], tp: int, pp: int, element: float
+) -> None:
+    """Not less than the bytes themselves, and without states not more than the printed figure for the whole context."""
+    plans = {"prompt_tokens": context, "tp": tp, "pp": pp, "kv_bytes_per_element": element}
+    wanted = ["kv_ideal_bytes_per_sequence", "kv_bytes_per_sequence", "kv_shown_bytes_per_token", "kv_block_tokens"]
+    made = pipeline.estimate(facts(model, engine, **plans), wanted)
+    assert made["kv_bytes_per_sequence"].is_sorted()
+    assert (made["kv_ideal_bytes_per_sequence"] <= made["kv_bytes_per_sequence"]).all()
+    if made["linear_layers"][0] == 0:
+        whole = -(-made["prompt_tokens"] // made["kv_block_tokens"]) * made["kv_block_tokens"]
+        shown = made["kv_shown_bytes_per_token"] * whole
+        assert (made["kv_bytes_per_sequence"] <= shown * (1 + 1e-12)).all()
+
+
+def test_an_engine_without_groups_is_among_them() -> None:
+    """Else the law above holds of one way of laying out only."""
+    groups = {engine: beside(engine, "h100-sxm-80gb")["engine_groups_layers"].item() for engine in PAGED}
+    assert groups == {"vllm": True, "vllm@0.11.0": True, "sglang": False}
 
 
 def test_latent_cache_stands_whole_on_every_rank() -> None:
@@ -269,11 +352,12 @@ def test_the_longest_context_fits_and_one_block_more_does_not(kind: str, data: s
         "kv_bytes_per_element": data.draw(elements),
         "block_tokens": block,
     }
-    solved = pipeline.estimate(facts(model, kv_pool_bytes=pools, **plans), ["context_max_tokens"])["context_max_tokens"]
-    assert (solved % block == 0).all()
+    wanted = ["context_max_tokens", "kv_block_tokens"]
+    solved, blocked = pipeline.estimate(facts(model, kv_pool_bytes=pools, **plans), wanted).select(wanted)
+    assert (solved % blocked == 0).all()
     at_most, beyond = (
         pipeline.estimate(facts(model, prompt_tokens=tokens.to_list(), **plans), ["kv_bytes_per_sequence"])
-        for tokens in (solved, solved + block)
+        for tokens in (solved, solved + blocked)
     )
     pool = pl.Series(pools)
     assert ((at_most["kv_bytes_per_sequence"] <= pool) | (solved == 0)).all()
@@ -295,19 +379,97 @@ def test_the_longest_context_runs_as_a_batch_of_one(engine: str, model: str) -> 
 
 @pytest.mark.parametrize("model", with_kinds("sliding"))
 def test_where_nothing_grows_the_model_itself_is_the_limit(model: str) -> None:
-    """Full windows in the pool hold any context; one byte less, and the context ends inside the window."""
-    full = pipeline.estimate(facts(model, prompt_tokens=10**6), ["kv_bytes_per_sequence"])["kv_bytes_per_sequence"]
-    made = pipeline.estimate(facts(model, kv_pool_bytes=[full.item(), full.item() - 1]), ["context_max_tokens"])
-    limit, inside = made["context_max_tokens"]
+    """Full windows in the pool hold any context; less by their first block's room, and the context ends inside."""
+    wanted = ["kv_bytes_per_sequence", "block_row_bytes"]
+    full, row = pipeline.estimate(facts(model, prompt_tokens=10**6), wanted).select(wanted).row(0)
+    pools = [full, full - 1, full - row, full - row - 1]
+    made = pipeline.estimate(facts(model, kv_pool_bytes=pools), ["context_max_tokens"])
+    limit, touching, inside, less = made["context_max_tokens"]
+    window = made["window_tokens"][0]
     assert limit == made["context_tokens_max"][0] // 16 * 16
-    assert inside < made["window_tokens"][0]
+    assert touching == inside == window
+    assert less == window - 16
+
+
+# ----- the pool
+
+devices = st.sampled_from(["l4", "a100-sxm-80gb", "h100-sxm-80gb", "b200-sxm-180gb", "mi300x"])
+versions = st.sampled_from(["vllm", "vllm@0.19.0", "vllm@0.6.0", "sglang", "tensorrt-llm", "lmdeploy", "transformers"])
+ratios = st.lists(st.floats(0.05, 1.0), min_size=2, max_size=10).map(sorted)
+limits = st.lists(st.integers(1, 65_536), min_size=2, max_size=20, unique=True).map(sorted)
+
+
+@CHEAP
+@given(model_ids, versions, devices, ratios)
+def test_a_larger_share_of_the_device_never_shrinks_the_pool(
+    model: str, engine: str, device: str, ratio: list[float]
+) -> None:
+    """Whoever raises the engine's memory setting to fit more must not fit less, unless nothing fits at all."""
+    asked = facts(model, engine, device, asked_memory_utilization_ratio=ratio)
+    pool = pipeline.estimate(asked, ["kv_pool_bytes"])["kv_pool_bytes"]
+    assert pool.clip(0).is_sorted()
+
+
+@CHEAP
+@given(model_ids, versions, devices, contexts)
+def test_longer_sequences_never_make_a_larger_batch(model: str, engine: str, device: str, context: list[int]) -> None:
+    """The batch falls with the length, or stays where windows bound it."""
+    made = pipeline.estimate(facts(model, engine, device, prompt_tokens=context), ["batch_max"])
+    assert made["batch_max"].is_sorted(descending=True)
+
+
+@CHEAP
+@given(model_ids, versions, st.lists(st.integers(0, 2**37), min_size=2, max_size=20).map(sorted))
+def test_larger_activations_never_make_a_larger_batch(model: str, engine: str, peaks: list[int]) -> None:
+    """What a step needs is not there for sequences; engines that do not charge it do not gain by it either."""
+    made = pipeline.estimate(facts(model, engine, "mi300x", activation_bytes=peaks), ["batch_max"])
+    assert made["batch_max"].is_sorted(descending=True)
+
+
+@CHEAP
+@given(model_ids, versions, devices, st.sampled_from(["batched_tokens_max", "sequences_max"]), limits)
+def test_larger_steps_never_need_less(model: str, engine: str, device: str, limit: str, values: list[int]) -> None:
+    """Neither more tokens nor more sequences in one step make its temporary tensors smaller."""
+    made = pipeline.estimate(facts(model, engine, device, **{f"asked_{limit}": values}), ["activation_bytes"])
+    assert made["activation_bytes"].is_sorted()
+
+
+@CHEAP
+@given(model_ids, st.sampled_from(PAGED), st.sampled_from(RANKS), st.integers(0, 2**40), elements)
+def test_whole_blocks_lie_inside_the_pool(model: str, engine: str, tp: int, pool: int, element: float) -> None:
+    """The engine cannot hand out a block that is not there, and leaves less than one block unused."""
+    plans = {"tp": tp, "kv_pool_bytes": pool, "kv_bytes_per_element": element}
+    made = pipeline.estimate(facts(model, engine, **plans), ["kv_pool_blocks", "block_group_bytes"])
+    taken = made["kv_pool_blocks"].item() * made["block_group_bytes"].item()
+    assert taken <= pool < taken + made["block_group_bytes"].item()
+
+
+@CHEAP
+@given(model_ids, versions, devices, st.sampled_from([plan(), plan(2), plan(1, 2), plan(4, 2)]))
+def test_the_margin_is_no_smaller_than_any_of_its_terms(
+    model: str, engine: str, device: str, parallel: dict[str, int]
+) -> None:
+    """Errors add up, never cancel: so the safe batch is at most the likely one."""
+    terms = MemoryErrors._fields
+    wanted = ["batch_max", "batch_max_lo", "memory_error_bytes", *terms]
+    made = pipeline.estimate(facts(model, engine, device, **parallel), wanted).row(0, named=True)
+    assert min(made[name] for name in terms) >= 0
+    assert made["memory_error_bytes"] >= max(made[name] for name in terms) * (1 - 1e-12) > 0
+    assert made["batch_max_lo"] <= made["batch_max"]
 
 
 # ----- scale
 
 
+WITHOUT_16_BITS = dict.fromkeys(
+    ["rope_bytes", "absorbed_bytes", "latent_workspace_bytes", "replicated_parameter_count"], 0
+)
+"""No part of the weights that keeps its 16 bits in every format."""
+
+
 @CHEAP
 @given(model_ids, st.sampled_from([2, 4, 8]), st.integers(1, 200_000), st.sampled_from([1, 2, 4]))
+@pytest.mark.usefixtures("to_the_byte")
 def test_bytes_scale_as_one(model: str, k: int, prompt: int, tp: int) -> None:
     """K times as wide numbers, states and pool: k times the bytes, and the same answers in sequences and tokens.
 
@@ -319,39 +481,52 @@ def test_bytes_scale_as_one(model: str, k: int, prompt: int, tp: int) -> None:
     factor = pl.col("kv_bytes_per_element") / 2.0
     frame = facts(
         model, tp=tp, prompt_tokens=prompt, kv_bytes_per_element=[2.0, 2.0 * k], kv_pool_bytes=[2**36, k * 2**36],
-        prompt_excess_bytes=0, **scaled,
+        prompt_excess_bytes=0, engine="vllm@0.19.0", **WITHOUT_16_BITS, **scaled,
     ).with_columns(
         (pl.col("state_bytes_per_layer") * factor).cast(pl.Int64),
         tower_parameter_count=pl.lit(0, pl.Int64),
     )  # fmt: skip
-    sizes = ["kv_bytes_per_sequence", "kv_bytes_per_token", "window_bytes_per_token", "bounded_kv_bytes",
-             "state_kv_bytes", "sequence_bytes"]  # fmt: skip
-    answers = ["batch_max", "context_max_tokens"]
+    sizes = ["kv_bytes_per_sequence", "kv_bytes_per_token", "window_bytes_per_token", "lasting_kv_bytes",
+             "state_kv_bytes", "model_len_bytes", "kv_page_bytes", "block_group_bytes", "kv_shown_bytes_per_token",
+             "sequence_bytes"]  # fmt: skip
+    answers = ["batch_max", "context_max_tokens", "kv_pool_blocks", "kv_pool_tokens"]
     made = pipeline.estimate(frame, [*sizes, *answers, "weight_bytes"])
     one, other = made.select(sizes).rows()
-    assert other == tuple(k * each for each in one)
+    assert other == pytest.approx(tuple(k * each for each in one), rel=1e-12)
     assert made.select(answers).n_unique() == 1
     light, heavy = made["weight_bytes"]
-    assert light * k - k < heavy <= light * k
+    tensors = made["layer_count"][0] * 2 * len(matrices.MATRICES)
+    assert light * k - k * tensors < heavy <= light * k
 
 
+POOLS = {
+    # way of sharing the device: share of what is left, of what is free, activations charged
+    "vllm": (False, False, True),
+    "sglang": (False, True, False),
+    "tensorrt-llm": (True, False, True),
+    "lmdeploy": (True, True, False),
+}
+terms = st.integers(0, 10**10)
+
+
+@pytest.mark.parametrize("way", POOLS)
 @CHEAP
-@given(st.integers(10**9, 10**12), st.integers(0, 10**12), st.integers(0, 10**10), st.integers(0, 10**10))
+@given(st.integers(10**9, 10**12), st.integers(0, 10**12), st.tuples(terms, terms, terms, terms))
 def test_the_pool_scales_with_the_device_and_all_charged_to_it(
-    device: int, weights: int, activations: int, overhead: int
+    way: str, device: int, model: int, others: tuple[int, ...]
 ) -> None:
-    """Twice every byte is twice the pool, but for the byte that rounding down takes; and it never holds more."""
-    ratios: dict[str, float] = {"pool_device_ratio": 0.9, "pool_weight_ratio": 1.0, "pool_runtime_ratio": 1.0}
-    sizes = {
-        "device_memory_bytes": device,
-        "weight_bytes": weights,
-        "activation_bytes": activations,
-        "overhead_bytes": overhead,
-    }
-    frame = pl.DataFrame({name: [size, 2 * size] for name, size in sizes.items()}).with_columns(**ratios)
+    """Twice every byte is twice the pool, but for the bytes that rounding down takes; and it never holds more."""
+    flags = ("engine_shares_what_is_left", "engine_shares_free_memory", "engine_charges_activation")
+    names = ("start_up_bytes", "activation_bytes", "non_torch_bytes", "charged_graph_bytes")
+    sizes = {"device_memory_bytes": device, "weight_bytes": model, **dict(zip(names, others, strict=True))}
+    frame = pl.DataFrame({name: [size, 2 * size] for name, size in sizes.items()}).with_columns(
+        memory_utilization_ratio=0.9, **dict(zip(flags, map(pl.lit, POOLS[way]), strict=True))
+    )
     one, two = pipeline.estimate(frame, ["kv_pool_bytes"])["kv_pool_bytes"]
-    assert 2 * one <= two <= 2 * one + 1
-    assert one + weights + activations + overhead <= device
+    assert 2 * one <= two <= 2 * one + 2
+    start_up, *charged = others
+    assert max(one, 0) <= device - start_up * POOLS[way][1] or one <= 0
+    assert one <= 0 or one + model + sum(charged) * POOLS[way][2] <= device
 
 
 @CHEAP

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pipeline.cli.options import Settings, as_of_option, catalogs_option, format_options, loaded, together
-from pipeline.cli.output import as_json, for_people, show
+from pipeline.cli.output import as_json, for_people, show, talk
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import date
-    from pathlib import Path
 
     from pipeline.answers.explain import Node
     from pipeline.facts.catalog import Catalogs
@@ -109,9 +109,24 @@ def point_and_axes(asked: dict[str, Any], folder: Path | None, as_of: date) -> t
 @click.command()
 @plan_options
 @click.option("--all", "everything", is_flag=True, help="In tables, show facts and intermediate quantities too.")
+@click.option(
+    "--engine-log",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Compare the start that a log of vLLM, SGLang or llama.cpp tells of with its estimate, line by line.",
+)
 @format_options
-def point(catalogs_folder: Path | None, as_of: date, shape: str, *, everything: bool, **asked: Any) -> None:
+def point(
+    catalogs_folder: Path | None,
+    as_of: date,
+    shape: str,
+    engine_log: Path | None,
+    *,
+    everything: bool,
+    **asked: Any,
+) -> None:
     """Every quantity at one point: does it fit, how fast, how many, at what cost.
+
+    With --engine-log, what the log states goes for what was not asked.
 
     \b
     Example:
@@ -124,6 +139,9 @@ def point(catalogs_folder: Path | None, as_of: date, shape: str, *, everything: 
     from pipeline.grid.point import point_row  # noqa: PLC0415
     from pipeline.grid.schema import TABLES  # noqa: PLC0415
 
+    if engine_log:
+        show_start(engine_log, stated(asked), loaded(catalogs_folder), as_of, shape)
+        return
     _, axes, _ = point_and_axes(asked, catalogs_folder, as_of)
     row = point_row(axes)
     if shape != "table":
@@ -134,6 +152,48 @@ def point(catalogs_folder: Path | None, as_of: date, shape: str, *, everything: 
         pl.DataFrame([{"quantity": n, "value": for_people(row[n], unit_of(n)), "meaning": meaning(n)} for n in names]),
         shape,
     )
+
+
+MEASURED = (
+    *("model", "accelerator", "weights", "kv", "engine", "engine_version", "tp", "pp", "ep"),
+    *("batched_tokens_max", "sequences_max", "model_len_max", "block_tokens", "memory_utilization", "eager"),
+)
+"""Options of a plan that a start-up log states too."""
+
+
+def stated(asked: dict[str, Any]) -> dict[str, Any]:
+    """What the user typed, of what a start-up log states too."""
+    from click.core import ParameterSource  # noqa: PLC0415
+
+    ctx = click.get_current_context()
+    return {name: asked[name] for name in MEASURED if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE}
+
+
+def show_start(path: Path, asked: dict[str, Any], catalogs: Catalogs, as_of: date, shape: str) -> None:
+    """Print a start of an engine beside its estimate."""
+    import polars as pl  # noqa: PLC0415
+
+    from pipeline.core.units import unit_of  # noqa: PLC0415
+    from pipeline.evidence.logs import read_log  # noqa: PLC0415
+    from pipeline.evidence.startup import compared  # noqa: PLC0415
+
+    start = read_log(path)
+    talk(f"{path} says: {', '.join(f'{name} {value}' for name, value in start.settings.items())}")
+    rows = compared(path, start, asked, catalogs, as_of)
+    if shape != "table":
+        show(rows, shape)
+        return
+    told = [
+        {
+            "quantity": row["quantity"],
+            "logged": for_people(row["logged"], unit_of(row["quantity"])),
+            "estimated": for_people(row["estimated"], unit_of(row["quantity"])),
+            "difference": "-" if row["difference_ratio"] is None else f"{row['difference_ratio']:+.2%}",
+            "line": row["line"],
+        }
+        for row in rows.iter_rows(named=True)
+    ]
+    show(pl.DataFrame(told), shape)
 
 
 @click.command()

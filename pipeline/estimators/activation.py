@@ -64,7 +64,7 @@ def expert_workspace_width(
     Fused kernels (Triton kernels of mxfp4; FlashInfer on Blackwell) keep the output only, and gpt-oss
     its activations.
 
-    Source: vLLM fused_moe/modular_kernel.py: max(ws13, output) + ws2; ws13 = k max(f / tp, h), ws2 = k max(2 f / tp, h).
+    Source: vLLM fused_moe/modular_kernel.py: max(ws13, h) + ws2; ws13 = k max(f / tp, h), ws2 = k max(2 f / tp, h).
     """
     width = 1.0 * expert_width * ep / tp
     gathered = experts_per_token * (pl.max_horizontal(width, hidden) + pl.max_horizontal(2.0 * width, hidden))
@@ -195,10 +195,12 @@ def sampler_bytes(
     pp: Expr,
     samples_lean: Expr,
     sampler: Sampler,
+    engine_spreads_layers: Expr,
 ) -> Expr:
     """Temporary tensors of a sampling step: logits in several forms, and the hidden states that it starts from.
 
-    The last pipeline stage still holds what it received.
+    The last pipeline stage still holds what it received. Where layers are spread by memory, the
+    fullest device is not the one that samples.
 
     Source: serving-memory study, section 2: S V q + T h b + 2 S h b; scratch of 4 B a logit for up to 132 rows.
     """
@@ -209,7 +211,8 @@ def sampler_bytes(
     scratch = pl.min_horizontal(rows, sampler.engine_sampler_scratch_rows) * ~samples_lean
     received = pl.when(pp > 1).then(2 * batched_tokens_max).otherwise(0)
     states = (batched_tokens_max + received + 2 * rows) * hidden * element_bytes
-    return padded_vocab * (rows * per_logit + 4.0 * scratch) + states
+    whole = padded_vocab * (rows * per_logit + 4.0 * scratch) + states
+    return pl.when(engine_spreads_layers & (pp > 1)).then(0.0).otherwise(whole)
 
 
 # ----- the peak

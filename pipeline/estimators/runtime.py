@@ -72,12 +72,15 @@ def non_torch_bytes(
 
 
 @quantity
-def graph_scratch_bytes(heads: Expr, head_dim: Expr, tp: Expr, splits_attention: Expr, engine_graph_size: Expr) -> Expr:
-    """Partial results of split attention that the largest decode graph keeps, where the kernel splits.
+def graph_scratch_bytes(
+    heads: Expr, head_dim: Expr, tp: Expr, mla_layers: Expr, splits_attention: Expr, engine_graph_size: Expr
+) -> Expr:
+    """Partial results of split attention that the largest decode graph keeps, where the kernel splits; not of MLA.
 
     Source: serving-memory study, section 3: largest size x (nq / tp) d x 4 B x 32 splits, FlashAttention 3.
     """
-    return engine_graph_size * (heads // tp) * head_dim * 4 * GRAPH_SPLITS * splits_attention
+    scratch = engine_graph_size * (heads // tp) * head_dim * 4 * GRAPH_SPLITS
+    return scratch * (splits_attention & (mla_layers == 0))
 
 
 @quantity

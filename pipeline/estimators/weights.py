@@ -70,11 +70,20 @@ def stage_ratio(layer_count: Expr, pp: Expr) -> Expr:
 
 
 @quantity
+def table_width(embedding_parameter_count: Expr, vocab: Expr, hidden: Expr) -> Expr:
+    """Width of the token tables: the hidden width, or a narrower one that is projected up.
+
+    Source: parameters of the input table over its rows; OPT 350M, word_embed_proj_dim.
+    """
+    return pl.min_horizontal(embedding_parameter_count // vocab, hidden)
+
+
+@quantity
 def small_parameter_count(
     parameter_count: Expr,
     tower_parameter_count: Expr,
     vocab: Expr,
-    hidden: Expr,
+    table_width: Expr,
     head_parameter_count: Expr,
     matrix_parameter_count: Expr,
 ) -> Expr:
@@ -82,7 +91,8 @@ def small_parameter_count(
 
     Definition.
     """
-    return parameter_count - tower_parameter_count - vocab * hidden - head_parameter_count - matrix_parameter_count
+    tables = vocab * table_width + head_parameter_count
+    return parameter_count - tower_parameter_count - tables - matrix_parameter_count
 
 
 @quantity
@@ -124,14 +134,26 @@ def padded_vocab(vocab: Expr) -> Expr:
 
 @quantity
 def table_bytes(
-    padded_vocab: Expr, hidden: Expr, table_weight_bits: Expr, tied_embeddings: Expr, tp: Expr, pp: Expr
+    padded_vocab: Expr, table_width: Expr, table_weight_bits: Expr, tied_embeddings: Expr, tp: Expr, pp: Expr
 ) -> Expr:
     """Token tables on the fullest stage: input and output; one where they are tied, or on different stages.
 
     Source: vLLM: VocabParallelEmbedding on the first stage, ParallelLMHead on the last.
     """
-    one = handed_out((padded_vocab // tp * hidden * table_weight_bits / 8.0).ceil().cast(pl.Int64))
+    one = handed_out((padded_vocab // tp * table_width * table_weight_bits / 8.0).ceil().cast(pl.Int64))
     return one * pl.when(tied_embeddings | (pp > 1)).then(1).otherwise(2)
+
+
+@quantity
+def hosted_bytes(table_bytes: Expr, tied_embeddings: Expr, pp: Expr, engine_hosts_tables: Expr) -> Expr:
+    """Of the token tables, what the engine keeps off the fullest device: the input table, left to the host.
+
+    Where layers are spread over devices, the output table counts as a layer of the last, which is not the fullest.
+
+    Source: llama.cpp: token_embd stays on the CPU, split by n_layer + 1; serving-memory study, section 6.
+    """
+    spared = pl.when(pp > 1).then(table_bytes).when(tied_embeddings).then(0).otherwise(table_bytes // 2)
+    return spared * engine_hosts_tables
 
 
 @quantity
@@ -189,6 +211,7 @@ def weight_bytes(
     small_bytes: Expr,
     absorbed_bytes: Expr,
     table_bytes: Expr,
+    hosted_bytes: Expr,
     tower_bytes: Expr,
     rope_bytes: Expr,
     latent_workspace_bytes: Expr,
@@ -199,4 +222,6 @@ def weight_bytes(
     Source: Megatron-LM, arXiv:1909.08053, section 3; serving-memory study, section 1: within 0.13 % of 51 of 53 logs.
     """
     layers = (matrix_bytes + small_bytes + absorbed_bytes) * stage_ratio
-    return (layers + table_bytes + tower_bytes + rope_bytes + latent_workspace_bytes).ceil().cast(pl.Int64)
+    return (
+        (layers + table_bytes - hosted_bytes + tower_bytes + rope_bytes + latent_workspace_bytes).ceil().cast(pl.Int64)
+    )

@@ -16,6 +16,7 @@ from pipeline.grid.selection import Grid
 from pipeline.grid.tables import book_for
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import date
 
     from pipeline.facts.catalog import Catalogs
@@ -128,23 +129,30 @@ def joined(plans: pl.DataFrame, catalogs: Catalogs, as_of: date) -> pl.DataFrame
         accelerators=ids["accelerator"], workloads=("chat",), parallel=({"tp": 1, "pp": 1, "ep": 1},), batches=(1,),
     )  # fmt: skip
     axes = axes_of(catalogs, grid, as_of)
-    asked = [
-        col(name).cast(SETTINGS[setting], strict=False).alias(f"asked_{setting}") for name, setting in ASKED.items()
-    ]
-    frame = plans.select(
-        "measurement_row", "quantity", "value", *COUNTS, *asked, stated_device_bytes="device_bytes",
-        device_count=pl.coalesce("device_count", col("tp") * col("pp")).cast(pl.Int64),
-        is_static=col("kind") == "static", **{name: f"{name}_id" for name in ids},
-    )  # fmt: skip
+    frame = stated(plans, list(ids))
     for name in ids:
-        axis = (
-            axes[name]
-            .with_columns(col(name).cast(pl.String))
-            .drop([c for c in axes[name].columns if c.startswith("asked_")])
-        )
-        frame = frame.join(axis, on=name, how="left", maintain_order="left")
-    stated = col("stated_device_bytes").cast(pl.Int64)
+        facts = axes[name].with_columns(col(name).cast(pl.String)).drop(pl.selectors.starts_with("asked_"))
+        frame = frame.join(facts, on=name, how="left", maintain_order="left")
     objectives = axes["workload"].select("ttft_slo_s", "tpot_slo_s")
-    return frame.with_columns(device_memory_bytes=pl.coalesce(stated, "device_memory_bytes")).join(
-        objectives, how="cross"
+    return as_run(frame).join(objectives, how="cross", maintain_order="left_right")
+
+
+def stated(plans: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """What the rows say of each plan, under the names that formulas read."""
+    return plans.select(
+        "measurement_row", "quantity", "value", *COUNTS,
+        *(col(name).cast(SETTINGS[setting], strict=False).alias(f"asked_{setting}") for name, setting in ASKED.items()),
+        stated_bytes=col("device_bytes").cast(pl.Int64),
+        device_count=pl.coalesce("device_count", col("tp") * col("pp")).cast(pl.Int64),
+        is_static=col("kind") == "static",
+        **{name: f"{name}_id" for name in names},
+    )  # fmt: skip
+
+
+def as_run(frame: pl.DataFrame) -> pl.DataFrame:
+    """Plans with the memory that their driver showed, and layers spread over devices by engines that do so unasked."""
+    spread = col("engine_spreads_layers") & (col("device_count") > col("tp") * col("pp"))
+    return frame.with_columns(
+        device_memory_bytes=pl.coalesce("stated_bytes", "device_memory_bytes"),
+        pp=pl.when(spread).then(col("device_count") // col("tp")).otherwise("pp"),
     )

@@ -17,7 +17,7 @@ PARTS = re.compile(r"[^a-z0-9.]+|(?<=[a-z])\.|\.(?=[a-z])")
 """What parts the words of a model's name; a dot stays inside a number."""
 SIZE = re.compile(r"(\d+(?:\.\d+)?)[bm]")
 NOISE = re.compile(
-    r"instruct|it|chat|hf|base|pt|sft|dpo|meta|preview|latest|v\d|"  # how it was trained and released
+    r"instruct|it|chat|hf|base|pt|sft|dpo|meta|preview|latest|"  # how it was trained and released
     r"fp8|fp4|nvfp4|mxfp4|bf16|fp16|float16|bfloat16|int4|int8|[48]bit|bnb|nf4|awq|gptq|autoround|gguf|marlin|"
     r"quantized|quantised|quant|dynamic|static|block|channel|tensor|sym|asym|w[48]a(?:4|8|16)|w8a16|g\d+|"
     r"fp8kv|kv|kvcache|dq|mixed|modelopt|onnx|mlx|unsloth|neuralmagic|redhatai|nvidia|torchao|eagle\d*|"

@@ -274,6 +274,8 @@ class Engine(pa.DataFrameModel):
     engine_latent_workspace_bytes: pl.Int64 = fact(
         "Buffers that latent attention sets up with the model.", ge=0, le=10**11
     )
+    engine_hosts_tables: pl.Boolean = fact("Whether the input table stays in the host's memory.")
+    engine_spreads_layers: pl.Boolean = fact("Whether several devices share the layers out where nothing else is said.")
     engine_reads_whole_batch: pl.Boolean = fact("Whether all prompts of a batch are read in one pass.")
     engine_prompt_bytes_per_logit: pl.Float64 = fact(
         "Memory of each prompt token's logits per vocabulary entry, where they are kept.", ge=0, le=64

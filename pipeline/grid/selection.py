@@ -88,7 +88,8 @@ def checked(path: Path, said: dict[str, Any], catalogs: Catalogs) -> Grid:
     problems += [f"{path}: no field named '{each}'. {nearest(each, known)}".rstrip() for each in said.keys() - known]
     setups = chosen_setups(path, said.get("engines"), catalogs, problems)
     said = said | {"engines": plain_engines(said.get("engines"))}
-    chosen = {each: chosen_ids(path, each, said.get(each), catalogs, problems) for each in KIND_OF}
+    wanted = [each for each in KIND_OF if said.get(each) or each != "engines" or not setups]
+    chosen = {"engines": ()} | {each: chosen_ids(path, each, said.get(each), catalogs, problems) for each in wanted}
     batches = whole_numbers(path, "batches", said.get("batches"), problems)
     parallel = parallel_plans(path, said.get("parallel"), problems)
     market = said.get("market", "on-demand")

@@ -7,10 +7,14 @@
 -- $device_count: only plans of this many devices
 -- $limit: rows at most (default: 20)
 -- Pool and cache are per device. The tokens are those of the largest batch of whole sequences, prompt and output together.
+-- shown: what the engine's own figure of tokens implies; sequence: what one takes in whole pages; ideal: without pages and groups.
 SELECT model, workload, accelerator, device_count, weights, kv, engine,
        round(kv_pool_bytes / 1e9, 1)                AS kv_pool_gb,
+       kv_pool_tokens                               AS tokens_shown,
+       round(kv_shown_bytes_per_token / 1e3, 1)     AS shown_kb_per_token,
        round(kv_bytes_per_token / 1e3, 1)           AS kv_kb_per_token,
        round(sequence_bytes / 1e6, 1)               AS sequence_mb,
+       round(kv_ideal_bytes_per_sequence / 1e6, 1)  AS ideal_mb,
        batch_max,
        batch_max * (prompt_tokens + output_tokens)  AS pool_tokens
 FROM capacity

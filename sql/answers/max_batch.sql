@@ -10,6 +10,7 @@
 SELECT model, workload, accelerator, device_count, weights, kv, engine,
        batch_max,
        batch_max_lo                                    AS batch_safe,
+       memory_risk,
        round((weight_bytes + activation_bytes + overhead_bytes + batch_max * sequence_bytes) / 1e9, 1) AS memory_gb,
        round(batch_max_usd_per_mtok_output::DOUBLE, 3) AS usd_per_mtok_output
 FROM capacity
