@@ -444,9 +444,7 @@ def answers(facts: dict[str, Any]) -> dict[str, Any]:
     of_longest = sum(x.paid * x.block_bytes * x.blocks_reading(r.longest, flying) for x in r.layers)
     concurrency = blocks * block / of_longest
     shown = math.floor(concurrency * r.longest) if r.engine_shows_concurrency else blocks // rows * r.growth
-    ideal = sum(
-        x.count * (math.ceil(min(r.context, x.window or r.context) * x.token) + x.state) for x in r.layers
-    )
+    ideal = sum(x.count * (math.ceil(min(r.context, x.window or r.context) * x.token) + x.state) for x in r.layers)
     first = math.ceil(r.forward + r.beside) if r.pp > 1 else r.activation
     return {
         "memory_utilization_ratio": r.share, "batched_tokens_max": r.step_tokens, "sequences_max": r.rows,

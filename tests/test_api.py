@@ -48,10 +48,10 @@ def test_estimate_names_every_input_that_is_missing() -> None:
 def test_the_inputs_that_it_names_are_enough() -> None:
     """Whoever adds what the error named gets an answer, not the next error."""
     row = pipeline.point("llama-3.1-8b", "h100")
+    counts = {name: row[name] for name in ("full_layers", "gqa_layers", "dense_layers")}
     with pytest.raises(MissingInputError) as missing:
-        pipeline.estimate(pl.DataFrame({"full_layers": [32]}), ["vram_bytes"])
+        pipeline.estimate(pl.DataFrame([counts]), ["vram_bytes"])
     names = [line.split("'")[1] for line in str(missing.value).splitlines()]
-    counts = {name: row[name] for name in row if name.endswith("_layers")}
     frame = pl.DataFrame([counts | {name: row[name] for name in names}])
     assert pipeline.estimate(frame, ["vram_bytes"])["vram_bytes"].to_list() == [row["vram_bytes"]]
 

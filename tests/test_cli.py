@@ -38,8 +38,13 @@ COMMANDS = dict(walk(cli))
 
 def examples(command: click.Command) -> list[str]:
     """The lines of a help text that are commands."""
+    return typed(command, "capgrid ")
+
+
+def typed(command: click.Command, program: str) -> list[str]:
+    """The lines of a help text that call a program."""
     lines = f"{command.help or ''}\n{command.epilog or ''}".splitlines()
-    return [line.strip() for line in lines if line.strip().startswith("capgrid ")]
+    return [line.strip() for line in lines if line.strip().startswith(program)]
 
 
 SMALL_LLAMA = {
@@ -50,6 +55,8 @@ SMALL_LLAMA = {
 """A config.json for the examples that read one."""
 
 EXAMPLES = [each for command in COMMANDS.values() for line in examples(command) for each in line.split("&&")]
+FILES = [line for command in COMMANDS.values() for line in typed(command, "printf ")]
+"""Lines of help texts that write the files which the lines after them read."""
 
 
 def strict(text: str) -> Any:
@@ -95,6 +102,8 @@ def test_examples_of_the_help_run(
     Path("config.json").write_text(json.dumps(SMALL_LLAMA), encoding="utf-8")
     shutil.copytree(own_catalogs, "my-catalogs")
     assert own_small.out == tmp_path / "outputs"
+    for line in FILES:
+        subprocess.run(line, shell=True, check=True)
     words = shlex.split(example)
     result = CliRunner().invoke(cli, words[1:])
     assert result.exit_code == 0, f"{example}: {result.output[-500:]} {result.exception!r}"
@@ -404,10 +413,12 @@ def test_explain_marks_assumptions_and_what_was_asked_for(capgrid: Callable[...,
 
 
 def test_explain_stops_at_the_depth_asked_for(capgrid: Callable[..., Any]) -> None:
-    """A tree of one level is one level, and says that there is more."""
-    said = capgrid("explain", "batch_max", *PLAN, "--depth", 1).stdout.splitlines()
-    assert len(said) == 2
-    assert "--depth shows them" in said[1]
+    """A tree of one level is one level, and says that there is more; the account of memory stands before it."""
+    account, tree = capgrid("explain", "batch_max", *PLAN, "--depth", 1).stdout.split("\n\n")
+    assert "kv_pool_bytes" in account
+    assert tree.startswith("batch_max = ")
+    assert len(tree.splitlines()) == 2
+    assert "--depth shows them" in tree.splitlines()[1]
 
 
 def test_the_day_chooses_the_price(capgrid: Callable[..., Any], own_catalogs: Path) -> None:

@@ -24,9 +24,14 @@ if TYPE_CHECKING:
 BARE = {
     # last words of names that bear no unit, and why
     "fits": "a truth",
-    "is_large_device": "a truth",
+    "is_eager": "a truth",
+    "is_forward_bound": "a truth",
+    "samples_lean": "a truth",
     "confidence": "a word of bands.CONFIDENCES",
     "limited_by": "a word of bands.LIMITS",
+    "memory_risk": "a word of bands.RISKS",
+    "device_size": "a place in settings.SIZES_BYTES",
+    "defaults_size": "a place in settings.SIZES_BYTES",
     "code": "a place in such a list of words",
     "batch_max": "a count of sequences, named after the axis that it ends",
     "batched_tokens_max": "a limit of the engine, named after what it limits",
@@ -37,8 +42,14 @@ BARE = {
     "distinct_experts": "an expected count of experts",
     "scored_keys": "an expected count of keys",
     "read_heads": "a count of KV heads",
-    "stage_layers": "a count of layers",
+    "layers": "a count of layers",
+    "blocks": "a count of cache blocks",
+    "block_tokens_held": "a count of tokens, named after the block that holds them",
+    "concurrency_at_model_len": "a count of sequences, a fraction as engines print it",
+    "padded_vocab": "a count of rows, named after the vocabulary",
+    "matrix_parameters": "a count of parameters of one layer",
     "width": "elements per token",
+    "depth": "elements per token, that a matrix reads",
 }
 BOOK = book()
 ROOT = Path(pipeline.__file__).parent

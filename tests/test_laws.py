@@ -187,8 +187,8 @@ def test_fewer_bits_weigh_less(model: str, one: tuple[float, ...], other: tuple[
     assert light < heavy if least < most else light <= heavy
 
 
-WIDTHS = ["heads", "kv_heads", "sliding_kv_heads", "ffn_width", "expert_width", "shared_expert_width", "linear_in_width",
-          "linear_out_width"]  # fmt: skip
+WIDTHS = ["heads", "kv_heads", "sliding_kv_heads", "ffn_width", "expert_width", "shared_expert_width",
+          "linear_in_width", "linear_out_width"]  # fmt: skip
 """What ranks split."""
 
 
@@ -345,13 +345,16 @@ def test_the_longest_context_fits_and_one_block_more_does_not(kind: str, data: s
     """context_max_tokens solves kv_bytes_per_sequence, window by window; here it is put back in."""
     model = data.draw(st.sampled_from(GROWING[kind]))
     block = data.draw(blocks)
-    pools = data.draw(st.lists(st.integers(0, 2**40) | st.integers(0, 2**32), min_size=1, max_size=20))
     plans = {
         "tp": data.draw(st.sampled_from(RANKS)),
         "pp": data.draw(st.sampled_from([1, 2, 3])),
         "kv_bytes_per_element": data.draw(elements),
         "block_tokens": block,
     }
+    pools = data.draw(st.lists(st.integers(0, 2**40) | st.integers(0, 2**32), min_size=1, max_size=10))
+    lengths = data.draw(contexts)
+    taken = pipeline.estimate(facts(model, prompt_tokens=lengths, **plans), ["kv_bytes_per_sequence"])
+    pools += [size - less for size in taken["kv_bytes_per_sequence"] for less in (0, 1)]
     wanted = ["context_max_tokens", "kv_block_tokens"]
     solved, blocked = pipeline.estimate(facts(model, kv_pool_bytes=pools, **plans), wanted).select(wanted)
     assert (solved % blocked == 0).all()
@@ -379,16 +382,20 @@ def test_the_longest_context_runs_as_a_batch_of_one(engine: str, model: str) -> 
 
 @pytest.mark.parametrize("model", with_kinds("sliding"))
 def test_where_nothing_grows_the_model_itself_is_the_limit(model: str) -> None:
-    """Full windows in the pool hold any context; less by their first block's room, and the context ends inside."""
+    """Full windows in the pool hold any context; one byte less, and the context ends with the window or inside it."""
     wanted = ["kv_bytes_per_sequence", "block_row_bytes"]
     full, row = pipeline.estimate(facts(model, prompt_tokens=10**6), wanted).select(wanted).row(0)
-    pools = [full, full - 1, full - row, full - row - 1]
+    pools = [full, full - 1, full - row, full - row - 1, row]
     made = pipeline.estimate(facts(model, kv_pool_bytes=pools), ["context_max_tokens"])
-    limit, touching, inside, less = made["context_max_tokens"]
-    window = made["window_tokens"][0]
+    limit, *inside = made["context_max_tokens"]
+    at_most, beyond = (
+        pipeline.estimate(facts(model, prompt_tokens=[each + more for each in inside]), ["kv_bytes_per_sequence"])
+        for more in (0, 16)
+    )
     assert limit == made["context_tokens_max"][0] // 16 * 16
-    assert touching == inside == window
-    assert less == window - 16
+    assert max(inside) <= -(-made["window_tokens"][0] // 16) * 16
+    assert (at_most["kv_bytes_per_sequence"] <= pl.Series(pools[1:])).all()
+    assert (beyond["kv_bytes_per_sequence"] > pl.Series(pools[1:])).all()
 
 
 # ----- the pool

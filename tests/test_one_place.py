@@ -20,7 +20,7 @@ from pipeline.core.places import bundled
 from pipeline.core.quantity import QUANTITIES, quantity
 from pipeline.estimators.attention import KINDS, PROJECTIONS, Kept, kind, kv_heads_on_rank
 from pipeline.estimators.book import book
-from tests.support import AS_OF
+from tests.support import AS_OF, facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,7 +134,8 @@ def test_a_model_is_one_block(folder: Path) -> None:
     add(folder, "models/others.toml", MODEL)
     row = pipeline.point("Example/test-1B", "l4", folder=folder, as_of=AS_OF)
     assert row["model"] == "test-1b"
-    assert row["weight_bytes"] == 2_000_000_000
+    rotary, rounding = 2 * 8_192 * 128, 2**20  # the token table of 125 MiB takes whole segments of 2 MiB
+    assert row["weight_bytes"] == 2_000_000_000 + rotary + rounding
     assert row["kv_bytes_per_token"] == 2 * 2 * 16 * 4 * 128
     assert row["batch_max"] > 0
 
@@ -186,10 +187,13 @@ MIXED = MODEL.replace("{ full = 16 }", "{ full = 4, every_fourth = 12 }")
 def test_a_kind_of_attention_is_one_function(folder: Path, every_fourth: str, tp: int) -> None:
     """Its cache, its reads and its prefill follow from what it keeps; a model names it and has numbers."""
     add(folder, "models/others.toml", MIXED.replace("gated_ffn ", "window_tokens = 512\ngated_ffn "))
-    facts = {"prompt_tokens": 4096, "output_tokens": 512}
-    row = pipeline.point("test-1b", "l4", folder=folder, tp=tp, facts=facts)
+    lengths = {"prompt_tokens": 4096, "output_tokens": 512}
+    row = pipeline.point("test-1b", "l4", folder=folder, tp=tp, facts=lengths)
     per_token = 2 * 2 * 4 * 128 // tp
-    assert row["kv_bytes_per_sequence"] == per_token * (4 * 4608 + 12 * (512 + 4096 // 4))
+    kept = 512 + 4096 // 4
+    assert row["kv_ideal_bytes_per_sequence"] == per_token * (4 * 4608 + 12 * kept)
+    assert row["kv_bytes_per_sequence"] == per_token * (4 * 4608 + 12 * (kept + 16))
+    assert row["group_layers"] == 4
     assert row[f"{every_fourth}_layers"] == 12
     assert row["gqa_layers"] == 16
     assert row["prompt_score_s"] > 4 * row["full_score_s"] > 0
@@ -241,13 +245,11 @@ def test_an_estimator_is_one_function(weight_read_s: str) -> None:
 
 
 def test_an_estimator_takes_its_inputs_from_the_formulas(weight_read_s: str) -> None:
-    """What it reads need not be given: the weights follow from the format and the plan."""
-    weights = dict.fromkeys(["dense_weight_bits", "expert_weight_bits", "table_weight_bits"], 16.0)
-    shape = {"parameter_count": 10**9, "tower_parameter_count": 0, "embedding_parameter_count": 10**6,
-             "vocab": 1000, "hidden": 1000, "tied_embeddings": True, "expert_parameter_count": 0,
-             "layer_count": 8, "tp": 2, "pp": 1, "expert_padding_ratio": 1.0}  # fmt: skip
-    frame = pl.DataFrame([{**weights, **shape, "memory_bytes_per_s": 1e12}])
-    assert pipeline.estimate(frame, [weight_read_s])[weight_read_s].to_list() == [1e-3]
+    """What it reads need not be given: the weights follow from the model, the format and the plan."""
+    frame = facts("llama-7b", tp=[1, 2], memory_bytes_per_s=1e12)
+    alone, of_two = pipeline.estimate(frame, [weight_read_s])[weight_read_s]
+    assert alone == pytest.approx(2 * 6_738_415_616 / 1e12, rel=1e-3)
+    assert of_two == pytest.approx(alone / 2, rel=1e-3)
 
 
 def test_an_estimator_that_is_gone_is_unknown() -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from pipeline.core.errors import UnknownNameError
-from pipeline.facts.versions import MARK, version_of
+from pipeline.facts.versions import MARK, version_of, year_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -67,13 +70,28 @@ def ids(kind: str, names: Iterable[str], catalogs: Catalogs) -> dict[str, str]:
 
 
 def engines(asked: Iterable[tuple[str, str | None]], catalogs: Catalogs) -> Mapping[tuple[str, str | None], str]:
-    """The block of an engine in force at a version; the newest where no version is stated."""
+    """The block of an engine in force at a version, or in a year; the newest where neither is stated."""
     known = catalogs.names("engine")
     found = {}
     for engine, version in asked:
-        name = f"{engine}{MARK}{version}" if version_of(version) else engine
         try:
-            found[engine, version] = known.resolve(name)
+            newest = known.resolve(engine)
         except UnknownNameError:
             continue
+        stated = version_of(version)
+        found[engine, version] = (
+            known.resolve(f"{newest}{MARK}{stated}") if stated else in_year(newest, version, catalogs)
+        )
     return found
+
+
+def in_year(engine: str, version: str | None, catalogs: Catalogs) -> str:
+    """The block of an engine that was in force in the middle of a year that a text names; else the newest."""
+    year = year_of(version)
+    blocks = catalogs.frames["engine"].filter(
+        (pl.col("engine").str.split(MARK).list.first() == engine) & pl.col("release_date").is_not_null()
+    )
+    if year is None or blocks.is_empty():
+        return engine
+    in_force = blocks.sort("release_date").filter(pl.col("release_date") <= date(year, 7, 1))
+    return str((in_force.tail(1) if in_force.height else blocks.sort("release_date").head(1))["engine"].item())

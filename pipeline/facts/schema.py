@@ -226,6 +226,7 @@ class Engine(pa.DataFrameModel):
     aliases: Texts = option("Other names.")
     version: pl.String = fact("Versions that the facts describe.")
     from_version: pl.String = option("First version that the block describes; later blocks state what is new.")
+    release_date: pl.Date = option("Day of release of that version.")
     memory_setting: pl.String = option("The engine's own name of its memory setting.")
     engine_memory_utilization_ratio: pl.Float64 = option(
         "Share of the device that the engine may use, by default; left out where it is what a reserve leaves.",

@@ -7,6 +7,7 @@ what is new, the rest is taken over. The newest block goes by the engine's name,
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -18,20 +19,36 @@ if TYPE_CHECKING:
     from pipeline.facts.entries import Entry
 
 OLDEST = Version("0")
+VERSION = re.compile(r"v?\d+(?:\.\d+)+\S*|b\d+")
+YEAR = re.compile(r"(?<!\d)20\d\d(?=\D|\d{4}(?!\d)|$)")
 MARK = "@"
+OWN = {"source", "source_of", "release_date"}
+"""What a block never takes over."""
 
 
 def version_of(text: str | None) -> Version | None:
-    """A version as engines print it; nothing where the text is none.
+    """A version as engines print it and as people write it; nothing where the text has none.
 
-    >>> version_of("v0.19.0rc1"), version_of("b3456"), version_of("May 2024")
-    (<Version('0.19.0rc1')>, <Version('3456')>, None)
+    >>> version_of("v0.19.0rc1"), version_of("b3456"), version_of("vLLM 0.5.2"), version_of("May 2024")
+    (<Version('0.19.0rc1')>, <Version('3456')>, <Version('0.5.2')>, None)
     """
-    words = (text or "").strip().split()
-    try:
-        return Version(words[0].removeprefix("b")) if len(words) == 1 else None
-    except InvalidVersion:
-        return None
+    for word in (text or "").split():
+        if VERSION.fullmatch(word):
+            try:
+                return Version(word.removeprefix("b"))
+            except InvalidVersion:
+                continue
+    return None
+
+
+def year_of(text: str | None) -> int | None:
+    """The year in a text that dates a version rather than names it.
+
+    >>> year_of("2024 (not pinned)"), year_of("nightly-dev-20260402-d7256eb6"), year_of("v0.19.0")
+    (2024, 2026, None)
+    """
+    found = YEAR.search(text or "")
+    return int(found[0]) if found else None
 
 
 def in_force(versions: Sequence[Version], asked: Version) -> int:
@@ -77,10 +94,10 @@ def name_by_version(entry: Entry) -> None:
 
 def take_over(before: Entry, entry: Entry) -> None:
     """Give a block what it does not state, from the block before it; sources stay with their facts."""
-    stated = {name for name in entry.values if name not in {"source", "source_of"}}
-    sources = {name: before.source_of(name) for name in before.values if name not in {"source", "source_of"}}
+    stated = {name for name in entry.values if name not in OWN}
+    sources = {name: before.source_of(name) for name in before.values if name not in OWN}
     own = entry.values.get("source_of")
     said = own if isinstance(own, dict) else {}
-    taken = {name: value for name, value in before.values.items() if name not in {*stated, "source", "source_of"}}
+    taken = {name: value for name, value in before.values.items() if name not in stated | OWN}
     entry.values |= taken
     entry.values["source_of"] = {name: sources[name] for name in taken if sources[name]} | said
