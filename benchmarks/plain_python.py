@@ -123,13 +123,14 @@ def row(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 GIB, MIB = 2**30, 2**20
-ENDLESS = 2**40
+HALF, SINGLE = 16, 32
+"""Bits of unquantised numbers."""
 RISKS = ("weights", "activations", "runtime", "graphs")
 
 
 def raised(value: int, multiple: int) -> int:
     """A whole number raised to a multiple."""
-    return math.ceil(value / multiple) * multiple if value < 2**50 else -(-value // multiple) * multiple
+    return (value + multiple - 1) // multiple * multiple
 
 
 def allocated(size: float) -> int:
@@ -183,7 +184,7 @@ def matrices(r: Any, tp: int, ep: int) -> list[tuple[int, str, int, int, int]]:
     """Large matrices on one rank: layers that have one, group, how many in a tensor, outputs, inputs."""
     heads, found = r.heads // tp, []
     plain = (r.gqa_layers, r.kv_heads, r.head_dim, r.value_head_dim)
-    sliding = (getattr(r, "sliding_gqa_layers", 0), r.sliding_kv_heads, r.sliding_head_dim, r.sliding_head_dim)
+    sliding = (r.sliding_gqa_layers, r.sliding_kv_heads, r.sliding_head_dim, r.sliding_head_dim)
     for layers, kv_heads, key, value in (plain, sliding):
         own = max(kv_heads // tp, 1)  # each rank has one at least
         found += [(layers, "dense", 1, heads * key + own * key + own * value, r.hidden)]
@@ -234,7 +235,7 @@ def weights(r: Any) -> int:
     small = r.parameter_count - r.tower_parameter_count - r.vocab * table_width - head - large
     everywhere = min(small, r.hidden * (8 * r.layer_count + (r.moe_layers * r.experts if r.moe_layers else 0)))
     layers = matrix_bytes(r) + 2 * everywhere + (small - everywhere) * r.dense_weight_bits / 8 / r.tp
-    if r.mla_layers and r.dense_weight_bits < 16:  # maps that are absorbed, once more in 16 bits
+    if r.mla_layers and r.dense_weight_bits < HALF:  # maps that are absorbed, once more in 16 bits
         layers += r.mla_layers * 2 * r.heads // r.tp * (r.nope_head_dim + r.value_head_dim) * r.kv_latent_dim
     table = allocated(math.ceil(raised(r.vocab, 64) // r.tp * table_width * r.table_weight_bits / 8))
     tables = 1 if r.tied_embeddings or r.pp > 1 else 2
@@ -344,7 +345,7 @@ def tower_output(r: Any, is_lean: bool) -> int:  # noqa: FBT001
 
 def activation(r: Any) -> int:
     """Peak of temporary tensors: a full forward pass, or a full sampling step."""
-    r.element = 4 if r.dense_weight_bits >= 32 else 2
+    r.element = 4 if r.dense_weight_bits >= SINGLE else 2
     widths(r)
     copied = (r.ffn_width or 0) / r.tp - 2 * r.hidden if r.copies_activations else 0
     r.forward = r.step_tokens * (r.element * r.width + copied)
@@ -353,11 +354,11 @@ def activation(r: Any) -> int:
         r.forward += chunk * 2 * r.heads // r.tp * (r.nope_head_dim + r.value_head_dim)
     is_plain = not r.moe_layers and not r.linear_layers
     is_served = bool(r.class_bit & r.engine_lean_bits) or (is_plain and r.engine_lean_dense)
-    r.is_lean = is_served and (r.dense_weight_bits >= 16 or r.engine_lean_quantised)
+    r.is_lean = is_served and (r.dense_weight_bits >= HALF or r.engine_lean_quantised)
     rows, logit = min(r.rows, r.step_tokens), r.engine_sampler_bytes_per_logit
     if r.is_lean:
         logit = r.engine_lean_sampler_bytes_per_logit
-    if r.element == 4:  # no copy in 32 bits
+    if r.dense_weight_bits >= SINGLE:  # no copy in 32 bits
         logit -= 2
     logits = raised(r.vocab, 64) * rows * logit
     if not r.is_lean:
@@ -399,7 +400,7 @@ def outside(r: Any) -> None:
 
 
 def pool(r: Any) -> int:
-    """What sequences have: vLLM u M - W - A - O, SGLang f M' - W, TensorRT-LLM r (M' - W - A - O), lmdeploy r (M' - W)."""
+    """What sequences have: vLLM u M - W - A - O, SGLang f M - W, TensorRT-LLM r (M - W - A - O), lmdeploy r (M - W)."""
     whole = r.device_memory_bytes - (r.at_start if r.engine_shares_free_memory else 0)
     taken = r.weights
     if r.engine_charges_activation:
@@ -493,11 +494,12 @@ def errors(r: Any) -> dict[str, Any]:
         "graphs": r.graph_error_ratio * r.charged_graphs * (3 if r.tp > 1 else 1),
     }
     margin = math.hypot(*parts.values())
+    safe = math.floor((r.pool - margin) / r.need)
     band = 1.2816 / 1.6449 * margin
     used = r.weights + r.activation + r.overhead + r.batch * r.need
     return {
         "memory_confidence": CONFIDENCES[level], "memory_error_bytes": margin,
-        "memory_risk": max(RISKS, key=parts.__getitem__), "batch_max_lo": max(math.floor((r.pool - margin) / r.need), 0),
+        "memory_risk": max(RISKS, key=parts.__getitem__), "batch_max_lo": max(safe, 0),
         "cuda_graph_error_bytes": r.graph_error_ratio * r.graphs,
         "vram_bytes_lo": used - band, "vram_bytes_hi": used + band,
     }  # fmt: skip

@@ -26,6 +26,8 @@ __all__ = ["catalogs", "estimate", "point"]
 def catalogs(folder: Path | None = None) -> Catalogs:
     """The catalogs of a folder, or those that come with capgrid, checked.
 
+    A folder without sources.toml is read beside those that come with capgrid: what it holds is added.
+
     Returns:
         `frames`: a Polars frame for each kind of entry; `facts`: one row for every fact with its
         source; `resolve(kind, name)`: the id of any name.
@@ -40,7 +42,10 @@ def catalogs(folder: Path | None = None) -> Catalogs:
     from pipeline.estimators.attention import KINDS, needed_fields  # noqa: PLC0415
     from pipeline.facts.catalog import load  # noqa: PLC0415
 
-    return load(folder or bundled("catalogs"), {kind: needed_fields(kind) for kind in KINDS})
+    kinds = {kind: needed_fields(kind) for kind in KINDS}
+    if folder and not (folder / "sources.toml").is_file():
+        return load(bundled("catalogs"), kinds, beside=folder)
+    return load(folder or bundled("catalogs"), kinds)
 
 
 def estimate(frame: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:

@@ -78,7 +78,7 @@ def beside(engine: str, accelerator: str) -> pl.DataFrame:
     return pl.concat([texts(of[name]) for name in parts], how="horizontal")
 
 
-def facts(model: str, engine: str = "vllm", accelerator: str = "h100-sxm-80gb", **plans: Any) -> pl.DataFrame:
+def facts(model: str, engine: str = "vllm", accelerator: str = "h100-sxm-80gb", /, **plans: Any) -> pl.DataFrame:
     """The facts of one model, and of a plan beside them: a row for each value of the lists among these."""
     usual = {"prompt_tokens": 1024, "output_tokens": 0} | plans
     lists = {name: each if isinstance(each, list) else [each] for name, each in usual.items()}

@@ -103,7 +103,7 @@ def test_examples_of_the_help_run(
     shutil.copytree(own_catalogs, "my-catalogs")
     assert own_small.out == tmp_path / "outputs"
     for line in FILES:
-        subprocess.run(line, shell=True, check=True)
+        subprocess.run(["/bin/sh", "-c", line], check=True)
     words = shlex.split(example)
     result = CliRunner().invoke(cli, words[1:])
     assert result.exit_code == 0, f"{example}: {result.output[-500:]} {result.exception!r}"

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from pipeline.facts.catalog import Catalogs
+
 A100, H100 = "a100-sxm-80gb", "h100-sxm-80gb"
 BLOCK = """
 [[engine]]
@@ -94,27 +96,9 @@ def test_a_name_without_a_version_or_an_engine_is_refused(said: str) -> None:
 # ----- blocks
 
 
-def facts_of(engine: str) -> dict[str, dict[str, Any]]:
-    """What the catalogs say of one block, a fact each."""
-    return {fact["field"]: fact for fact in catalogs().facts.filter(kind="engine", name=engine).to_dicts()}
-
-
-def test_a_later_block_takes_over_what_it_does_not_state_with_its_source() -> None:
-    """vLLM 0.8.4 states its sequences; the rest is that of the block before, who said it included."""
-    before, later = facts_of("vllm@0.8.0"), facts_of("vllm@0.8.4")
-    assert later.keys() == before.keys()
-    changed = {name for name in later if later[name]["value"] != before[name]["value"]}
-    assert changed == {"version", "from_version", "engine_sequences"}
-    assert {name: later[name]["source"] for name in later.keys() - changed} == {
-        name: before[name]["source"] for name in before.keys() - changed
-    }
-    assert later["engine_layer_s"]["source"] == "step-time-study"
-    assert later["engine_sequences"]["source"] == "vllm-source"
-
-
 def test_every_block_says_everything_once_filled() -> None:
-    """No column that the first block of an engine states is empty in a later one; but aliases belong to the newest."""
-    frame = vllm_blocks().drop("aliases")
+    """What the first block of an engine states, no later one lacks; aliases and days of release are a block's own."""
+    frame = vllm_blocks().drop("aliases", "release_date")
     assert frame.filter(from_version="0.6.0").height == 1
     stated = [name for name in frame.columns if frame[name][0] is not None]
     assert sum(frame[name].null_count() for name in stated) == 0
@@ -140,11 +124,33 @@ def test_a_new_version_is_one_block(own_catalogs: Path) -> None:
     frame = found.frames["engine"]
     newest = frame.filter(engine="vllm").row(0, named=True)
     changed = {"version": "a test", "from_version": "9.0.0", "engine_memory_utilization_ratio": 0.95}
+    changed |= {"release_date": None}
     assert newest == before | changed
     since = f"vllm@{before['from_version']}"
     assert found.resolve("engine", since) == since
     assert frame.filter(engine=since).row(0, named=True) == before | {"engine": since}
     assert found.resolve("engine", "vllm@9.1") == "vllm"
+
+
+def facts_of(found: Catalogs, engine: str) -> dict[str, dict[str, Any]]:
+    """What some catalogs say of one block, a fact each."""
+    return {fact["field"]: fact for fact in found.facts.filter(kind="engine", name=engine).to_dicts()}
+
+
+def test_a_later_block_takes_over_what_it_does_not_state_with_its_source(own_catalogs: Path) -> None:
+    """What it states has its own source; the rest is that of the blocks before, who said it included."""
+    stated = 'engine_sequences = [1, 2, 3, 4]\nsource_of = { engine_sequences = "assumption" }'
+    found = pipeline.catalogs(with_block(own_catalogs, "9.0.0", stated))
+    since = catalogs().frames["engine"].filter(engine="vllm")["from_version"].item()
+    before, later = facts_of(found, f"vllm@{since}"), facts_of(found, "vllm")
+    assert later.keys() == before.keys() - {"release_date"}
+    changed = {name for name in later if later[name]["value"] != before[name]["value"]}
+    assert changed == {"version", "from_version", "engine_sequences"}
+    assert {later[name]["source"] for name in ("version", "from_version", "name")} == {"vllm-source"}
+    assert later["engine_sequences"]["source"] == "assumption"
+    taken = later.keys() - changed - {"name"}
+    assert {name: later[name]["source"] for name in taken} == {name: before[name]["source"] for name in taken}
+    assert len({later[name]["source"] for name in taken}) > 1
 
 
 def test_a_version_in_between_is_one_block_anywhere(own_catalogs: Path) -> None:

@@ -249,7 +249,7 @@ def test_an_estimator_takes_its_inputs_from_the_formulas(weight_read_s: str) -> 
     frame = facts("llama-7b", tp=[1, 2], memory_bytes_per_s=1e12)
     alone, of_two = pipeline.estimate(frame, [weight_read_s])[weight_read_s]
     assert alone == pytest.approx(2 * 6_738_415_616 / 1e12, rel=1e-3)
-    assert of_two == pytest.approx(alone / 2, rel=1e-3)
+    assert of_two == pytest.approx(alone / 2, rel=1e-2)
 
 
 def test_an_estimator_that_is_gone_is_unknown() -> None:

@@ -10,9 +10,11 @@ import polars as pl
 
 from pipeline.answers.store import DATABASE, STORAGE
 from pipeline.core.errors import CatalogError, RunError
-from pipeline.grid.implied import implied_parameters
+from pipeline.core.quantity import evaluate, in_order
+from pipeline.grid.axes import model_axis
 from pipeline.grid.run import LATEST, check_run, digest
 from pipeline.grid.schema import validated
+from pipeline.grid.tables import book_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +32,9 @@ def check_catalogs(catalogs: Catalogs) -> list[str]:
         CatalogError: a model whose shapes do not add up to its parameters.
     """
     models = catalogs.frames["model"].filter(pl.col("family") != "case-study")  # counted as the article counts
-    models = models.with_columns(implied=implied_parameters())
+    models = with_shapes(models, catalogs).with_columns(
+        implied=pl.col("parameter_count") - pl.col("small_parameter_count")
+    )
     off = models.with_columns(error=pl.col("implied") / pl.col("parameter_count") - 1).filter(
         pl.col("error").abs() > TOLERANCE
     )
@@ -46,6 +50,13 @@ def check_catalogs(catalogs: Catalogs) -> list[str]:
         f"{catalogs.facts.height:,} facts with a source, {assumed:,} of them assumptions",
         f"shapes of all models within {TOLERANCE:.1%} of their parameters",
     ]
+
+
+def with_shapes(models: pl.DataFrame, catalogs: Catalogs) -> pl.DataFrame:
+    """Models with the parameters that their matrices and tables leave over."""
+    axis = model_axis(models, catalogs.frames["engine"])
+    order = in_order(book_for(axis), ["small_parameter_count"], set(axis.columns))
+    return evaluate(axis.lazy(), order).collect()
 
 
 def check_tables(folder: Path) -> list[str]:

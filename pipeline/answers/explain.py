@@ -10,6 +10,8 @@ import polars as pl
 from pipeline.core.errors import UnknownNameError
 from pipeline.core.units import unit_of
 from pipeline.estimators.attention import KINDS, PROJECTIONS
+from pipeline.facts.schema import REFERENCES
+from pipeline.grid.calibrated import setting
 from pipeline.grid.point import formulas_of, point_row
 from pipeline.grid.schema import DESCRIBED
 
@@ -129,6 +131,9 @@ def places(axis: str, entry: str, column: str, catalogs: Catalogs) -> list[tuple
     found = [(kind, entry, column), *((kind, entry, field) for field in left_out(column))]
     if kind == "price":
         return found
+    if kind in REFERENCES["calibration"]:
+        said = setting(catalogs.frames["calibration"], kind, entry, column)
+        found = [*(("calibration", name, column) for name in said), *found]
     row = catalogs.frames[kind].row(by_predicate=pl.col(kind) == entry, named=True)
     if kind == "accelerator":
         found.append(("architecture", row["architecture"], column))

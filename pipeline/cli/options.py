@@ -62,7 +62,7 @@ catalogs_option = click.option(
     "catalogs_folder",
     type=click.Path(file_okay=False, path_type=Path),
     envvar="CAPGRID_CATALOGS",
-    help="Folder of catalogs.  [default: those that come with capgrid]",
+    help="Folder of catalogs; without a sources.toml, added to the default.  [default: those that come with capgrid]",
 )
 out_option = click.option(
     "--out",

@@ -224,7 +224,7 @@ def explain(
         return
     for line in told:
         click.echo(
-            f"{line.sign:>2} {for_people(line.value, line.unit):>12}  {line.name:<24}  {line.words}  [{line.source}]"
+            f"{line.sign:>2} {for_people(line.value, line.unit):>17}  {line.name:<24}  {line.words}  [{line.source}]"
         )
     if told:
         click.echo()

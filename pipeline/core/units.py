@@ -74,6 +74,8 @@ def in_base_units(text: str, unit: str) -> float | int | str:
 
     >>> in_base_units("80GB", "B"), in_base_units("50ms", "s"), in_base_units("0.9", "1"), in_base_units("true", "")
     (80000000000, 0.05, 0.9, 'true')
+    >>> in_base_units("79.19GiB", "B")
+    85029615043
     """
     found = re.fullmatch(r"\s*([-+]?[\d_]*\.?\d+(?:[eE][-+]?\d+)?)\s*([A-Za-z/]*)\s*", text)
     factors = WRITTEN.get(unit, {"": 1})
@@ -83,4 +85,6 @@ def in_base_units(text: str, unit: str) -> float | int | str:
         message = f"'{text}': no unit '{found[2]}' here; known: {', '.join(filter(None, factors)) or 'none'}"
         raise UsageError(message)
     number = float(found[1]) * factors[found[2].upper()]
+    if unit == "B" and found[2]:
+        return round(number)
     return int(number) if number.is_integer() and "e" not in text.lower() and "." not in found[1] else number

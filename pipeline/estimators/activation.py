@@ -56,7 +56,7 @@ def dense_width(dense_layers: Expr, ffn_width: Expr, hidden: Expr, tp: Expr) -> 
 
 @quantity
 def expert_workspace_width(
-    experts_per_token: Expr, expert_width: Expr, hidden: Expr, tp: Expr, ep: Expr, expert_is_fused: Expr,
+    experts_per_token: Expr, expert_width: Expr, expert_depth: Expr, tp: Expr, ep: Expr, expert_is_fused: Expr,
     runs_fused_experts: Expr,
 ) -> Expr:  # fmt: skip
     """Elements of the workspaces of routed experts for one token: copies of the token for each of its experts.
@@ -66,10 +66,11 @@ def expert_workspace_width(
 
     Source: vLLM fused_moe/modular_kernel.py: max(ws13, h) + ws2; ws13 = k max(f / tp, h), ws2 = k max(2 f / tp, h).
     """
-    width = 1.0 * expert_width * ep / tp
-    gathered = experts_per_token * (pl.max_horizontal(width, hidden) + pl.max_horizontal(2.0 * width, hidden))
-    fused = hidden + pl.when(runs_fused_experts).then(0.0).otherwise(experts_per_token * width)
-    return pl.when(runs_fused_experts | expert_is_fused).then(fused).otherwise(gathered).fill_null(0.0)
+    width, depth = 1.0 * expert_width * ep / tp, expert_depth
+    gathered = experts_per_token * (pl.max_horizontal(width, depth) + pl.max_horizontal(2.0 * width, depth))
+    fused = depth + pl.when(runs_fused_experts).then(0.0).otherwise(experts_per_token * width)
+    chosen = pl.when(runs_fused_experts | expert_is_fused).then(fused).otherwise(gathered)
+    return pl.when(experts_per_token > 0).then(chosen).otherwise(0.0)
 
 
 @quantity
@@ -219,32 +220,39 @@ def sampler_bytes(
 
 
 @quantity
-def activation_bytes(
-    forward_bytes: Expr,
+def sampling_bytes(
     sampler_bytes: Expr,
-    tower_activation_bytes: Expr,
     batched_tokens_max: Expr,
     element_bytes: Expr,
     expert_workspace_width: Expr,
     engine_keeps_expert_workspace: Expr,
-    engine_workspace_bytes: Expr,
+) -> Expr:
+    """Temporary tensors while an engine samples: the sampler's, and workspaces of routed experts that stay.
+
+    Source: vLLM v1/worker/workspace.py, from 0.15 on.
+    """
+    return sampler_bytes + batched_tokens_max * element_bytes * expert_workspace_width * engine_keeps_expert_workspace
+
+
+@quantity
+def activation_bytes(
+    forward_bytes: Expr, sampling_bytes: Expr, tower_activation_bytes: Expr, engine_workspace_bytes: Expr
 ) -> Expr:
     """Peak of temporary tensors on one device while the engine profiles itself.
 
-    Source: vLLM profile_run; workspaces of routed experts stay from 0.15 on, and the sampler comes on top.
+    Source: vLLM profile_run, 0.6 to 0.27; serving-memory study, section 2.
     """
-    kept = batched_tokens_max * element_bytes * expert_workspace_width * engine_keeps_expert_workspace
-    peak = pl.max_horizontal(forward_bytes, sampler_bytes + kept)
+    peak = pl.max_horizontal(forward_bytes, sampling_bytes)
     return (peak + tower_activation_bytes + engine_workspace_bytes).ceil().cast(pl.Int64)
 
 
 @quantity
-def is_forward_bound(forward_bytes: Expr, sampler_bytes: Expr) -> Expr:
+def is_forward_bound(forward_bytes: Expr, sampling_bytes: Expr) -> Expr:
     """Whether the forward pass, not the sampler, makes the peak.
 
     Definition.
     """
-    return forward_bytes > sampler_bytes
+    return forward_bytes > sampling_bytes
 
 
 @quantity

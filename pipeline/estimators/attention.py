@@ -62,11 +62,18 @@ def full(context_tokens: Expr, tp: Expr, kv_heads: Expr, head_dim: Expr, value_h
 
 @kind("sliding_gqa")
 def sliding(
-    context_tokens: Expr, tp: Expr, window_tokens: Expr, sliding_kv_heads: Expr, sliding_head_dim: Expr
+    context_tokens: Expr,
+    tp: Expr,
+    window_tokens: Expr,
+    sliding_kv_heads: Expr,
+    sliding_head_dim: Expr,
+    sliding_value_head_dim: Expr,
 ) -> Kept:
     """As full, of the last `window_tokens` only. Source: arXiv:2310.06825, section 2."""
     heads = kv_heads_on_rank(sliding_kv_heads, tp)
-    return Kept(pl.min_horizontal(context_tokens, window_tokens), heads * 2 * sliding_head_dim, heads)
+    return Kept(
+        pl.min_horizontal(context_tokens, window_tokens), heads * (sliding_head_dim + sliding_value_head_dim), heads
+    )
 
 
 @kind("gqa")

@@ -141,13 +141,18 @@ def activation_error_bytes(
 
 @quantity
 def non_torch_error_bytes(
-    runtime_error_bytes: Expr, communicator_error_bytes: Expr, memory_spread_ratio: Expr, tp: Expr
+    runtime_error_bytes: Expr,
+    communicator_error_bytes: Expr,
+    memory_spread_ratio: Expr,
+    tp: Expr,
+    engine_charges_activation: Expr,
 ) -> Expr:
-    """Error of the memory outside tensors.
+    """Error of the memory outside tensors, where it comes off the pool.
 
     Source: serving-memory study, section 7.
     """
-    return memory_spread_ratio * pl.when(tp > 1).then(communicator_error_bytes).otherwise(runtime_error_bytes)
+    error = memory_spread_ratio * pl.when(tp > 1).then(communicator_error_bytes).otherwise(runtime_error_bytes)
+    return error * engine_charges_activation
 
 
 @quantity

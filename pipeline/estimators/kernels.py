@@ -39,6 +39,7 @@ def gqa_projection_s(
     kv_heads: Expr,
     head_dim: Expr,
     value_head_dim: Expr,
+    query_inputs: Expr,
     tp: Expr,
     gemm: DenseGemm,
 ) -> Expr:
@@ -47,7 +48,7 @@ def gqa_projection_s(
     Source: arXiv:1909.08053, section 3: columns of QKV and rows of the output are split over ranks.
     """
     kv_width = pl.max_horizontal(kv_heads / tp, 1.0) * (head_dim + value_head_dim)
-    into = gemm.seconds(step_tokens, heads * head_dim / tp + kv_width, hidden)
+    into = gemm.seconds(step_tokens, query_inputs * heads * head_dim / tp + kv_width, hidden)
     return into + gemm.seconds(step_tokens, hidden, heads * value_head_dim / tp)
 
 
@@ -58,6 +59,8 @@ def sliding_projection_s(
     heads: Expr,
     sliding_kv_heads: Expr,
     sliding_head_dim: Expr,
+    sliding_value_head_dim: Expr,
+    query_inputs: Expr,
     tp: Expr,
     gemm: DenseGemm,
 ) -> Expr:
@@ -65,7 +68,9 @@ def sliding_projection_s(
 
     Source: arXiv:1909.08053, section 3.
     """
-    return gqa_projection_s(step_tokens, hidden, heads, sliding_kv_heads, sliding_head_dim, sliding_head_dim, tp, gemm)
+    return gqa_projection_s(
+        step_tokens, hidden, heads, sliding_kv_heads, sliding_head_dim, sliding_value_head_dim, query_inputs, tp, gemm
+    )
 
 
 @kernel(times="mla_layers")
@@ -150,7 +155,7 @@ def distinct_experts(experts: Expr, experts_per_token: Expr, step_tokens: Expr) 
 def experts_s(
     step_tokens: Expr,
     distinct_experts: Expr,
-    hidden: Expr,
+    expert_depth: Expr,
     expert_width: Expr,
     experts_per_token: Expr,
     ffn_inputs: Expr,
@@ -162,7 +167,7 @@ def experts_s(
     Source: step-time study, Experts: launch + 2-norm of traffic and arithmetic, the arithmetic at
     x / (x + ramp) of its rate for x tokens per distinct expert.
     """
-    matrix = (ffn_inputs + 1) * hidden * expert_width / tp
+    matrix = (ffn_inputs + 1) * expert_depth * expert_width / tp
     per_expert = step_tokens * experts_per_token / distinct_experts
     read_s = distinct_experts * matrix * expert.expert_weight_bits / 8.0 / expert.expert_bytes_per_s
     work = 2.0 * matrix * distinct_experts * (per_expert + expert.expert_ramp)
@@ -183,12 +188,12 @@ def all_reduce_s(step_tokens: Expr, hidden: Expr, tp: Expr, collective_launch_s:
 
 
 @kernel(times="layer_count")
-def elementwise_s(step_tokens: Expr, hidden: Expr, memory_bytes_per_s: Expr) -> Expr:
+def elementwise_s(step_tokens: Expr, hidden: Expr, reached_memory_bytes_per_s: Expr) -> Expr:
     """Norms, rotary positions, residuals and activations of one layer: about 30 bytes a hidden unit.
 
     Source: step-time study, norm traffic 30 B m h / (0.8 W).
     """
-    return 37.5 * hidden * step_tokens / memory_bytes_per_s
+    return 37.5 * hidden * step_tokens / reached_memory_bytes_per_s
 
 
 @kernel(times="head_count")

@@ -75,9 +75,13 @@ def matrix(times: str, group: str) -> Callable[[Made], Made]:
 
 
 @matrix(times="gqa_layers", group="dense")
-def qkv(hidden: Expr, heads: Expr, kv_heads: Expr, head_dim: Expr, value_head_dim: Expr, tp: Expr) -> Matrix:
+def qkv(
+    hidden: Expr, heads: Expr, kv_heads: Expr, head_dim: Expr, value_head_dim: Expr, query_inputs: Expr, tp: Expr
+) -> Matrix:
     """Query, key and value projection. Source: vLLM QKVParallelLinear: KV heads are replicated beyond their count."""
-    return Matrix(heads * head_dim // tp + kv_heads_on_rank(kv_heads, tp) * (head_dim + value_head_dim), hidden)
+    return Matrix(
+        query_inputs * heads * head_dim // tp + kv_heads_on_rank(kv_heads, tp) * (head_dim + value_head_dim), hidden
+    )
 
 
 @matrix(times="gqa_layers", group="dense")
@@ -87,15 +91,23 @@ def attention_output(hidden: Expr, heads: Expr, value_head_dim: Expr, tp: Expr) 
 
 
 @matrix(times="sliding_gqa_layers", group="dense")
-def sliding_qkv(hidden: Expr, heads: Expr, sliding_kv_heads: Expr, sliding_head_dim: Expr, tp: Expr) -> Matrix:
+def sliding_qkv(
+    hidden: Expr,
+    heads: Expr,
+    sliding_kv_heads: Expr,
+    sliding_head_dim: Expr,
+    sliding_value_head_dim: Expr,
+    query_inputs: Expr,
+    tp: Expr,
+) -> Matrix:
     """As qkv, of sliding layers. Source: vLLM QKVParallelLinear."""
-    return qkv(hidden, heads, sliding_kv_heads, sliding_head_dim, sliding_head_dim, tp)
+    return qkv(hidden, heads, sliding_kv_heads, sliding_head_dim, sliding_value_head_dim, query_inputs, tp)
 
 
 @matrix(times="sliding_gqa_layers", group="dense")
-def sliding_output(hidden: Expr, heads: Expr, sliding_head_dim: Expr, tp: Expr) -> Matrix:
+def sliding_output(hidden: Expr, heads: Expr, sliding_value_head_dim: Expr, tp: Expr) -> Matrix:
     """As attention_output, of sliding layers. Source: arXiv:1909.08053, section 3."""
-    return attention_output(hidden, heads, sliding_head_dim, tp)
+    return attention_output(hidden, heads, sliding_value_head_dim, tp)
 
 
 @matrix(times="mla_layers", group="dense")

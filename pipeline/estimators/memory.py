@@ -4,6 +4,7 @@ import polars as pl
 from polars import Expr
 
 from pipeline.core.quantity import quantity
+from pipeline.estimators.matrices import padded
 
 
 @quantity
@@ -168,7 +169,7 @@ def context_max_tokens(
     short = (kv_pool_bytes - state_kv_bytes) / (window_bytes_per_token + prompt_bytes_per_token)
     unbounded = pl.when(kv_pool_bytes >= lasting_kv_bytes).then(context_tokens_max).otherwise(0)
     past = pl.when(growing > 0).then(long).otherwise(unbounded)
-    inside = pl.min_horizontal(short, kept_window_tokens)
+    inside = pl.min_horizontal(short, padded(kept_window_tokens, kv_block_tokens))
     tokens = pl.when(past >= kept_window_tokens.fill_null(0)).then(past).otherwise(inside)
     return (tokens.clip(0.0, 1e15).floor().cast(pl.Int64) // kv_block_tokens * kv_block_tokens).clip(0)
 
@@ -197,12 +198,12 @@ def kv_pool_blocks(kv_pool_bytes: Expr, block_group_bytes: Expr) -> Expr:
 
 
 @quantity
-def kv_shown_bytes_per_token(block_row_bytes: Expr, kv_block_tokens: Expr) -> Expr:
+def kv_shown_bytes_per_token(block_row_bytes: Expr, shown_block_tokens: Expr) -> Expr:
     """Bytes of one token as the engine's own figure of tokens implies: a block of every group.
 
     Source: vLLM: tokens = blocks // groups x block size.
     """
-    return block_row_bytes / kv_block_tokens
+    return block_row_bytes / shown_block_tokens
 
 
 @quantity
@@ -221,7 +222,7 @@ def kv_pool_tokens(
     kv_pool_blocks: Expr,
     block_row_bytes: Expr,
     block_group_bytes: Expr,
-    kv_block_tokens: Expr,
+    shown_block_tokens: Expr,
     concurrency_at_model_len: Expr,
     model_len_max_tokens: Expr,
     engine_shows_concurrency: Expr,
@@ -231,6 +232,6 @@ def kv_pool_tokens(
     Source: vLLM: blocks // groups x block size up to 0.19; from 0.20 the maximum concurrency times the longest length.
     """
     groups = block_row_bytes // block_group_bytes
-    by_groups = kv_pool_blocks // groups * kv_block_tokens
+    by_groups = kv_pool_blocks // groups * shown_block_tokens
     by_length = (concurrency_at_model_len * model_len_max_tokens).floor().cast(pl.Int64)
     return pl.when(engine_shows_concurrency).then(by_length).otherwise(by_groups)

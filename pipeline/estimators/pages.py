@@ -116,14 +116,14 @@ def growing_bytes_per_token(own_lasting_blocks: Expr, own_paid_bytes_per_token: 
     return pl.when(own_lasting_blocks == 0).then(own_paid_bytes_per_token).otherwise(0.0)
 
 
-def growing_block_tokens(own_stage_layers: Expr, own_lasting_blocks: Expr, own_block_tokens_held: Expr) -> Expr:
-    """Tokens by which the {kind} layers of a model grow at a time; 1 where it has none, or none that grow."""
-    return pl.when((own_stage_layers > 0) & (own_lasting_blocks == 0)).then(own_block_tokens_held).otherwise(1)
+def present_block_tokens(own_stage_layers: Expr, own_token_bytes: Expr, own_block_tokens_held: Expr) -> Expr:
+    """Tokens of one block of the {kind} layers of a model; nothing where it has none, or none that keep tokens."""
+    return pl.when((own_stage_layers > 0) & (own_token_bytes > 0)).then(own_block_tokens_held)
 
 
 ALONE = (
     page_layers, plain_block_bytes, block_bytes, block_tokens_held, sequence_bytes, lasting_bytes, standing_bytes,
-    reading_bytes, paid_bytes_per_token, growing_bytes_per_token, growing_block_tokens,
+    reading_bytes, paid_bytes_per_token, growing_bytes_per_token, present_block_tokens,
 )  # fmt: skip
 """What follows for a kind from its own quantities."""
 
@@ -221,14 +221,25 @@ def kv_page_bytes(kinds: Sequence[str]) -> Quantity:
     return Quantity("kv_page_bytes", formula, {each: each for each in ["block_tokens", *parts]})
 
 
-def most(name: str, parts: Sequence[str], summary: str) -> Quantity:
-    """A quantity that is the largest of its parts."""
+def block_tokens_of(kinds: Sequence[str]) -> list[Quantity]:
+    """The largest and the smallest block of all kinds that a model has."""
+    parts = {each: each for each in (f"{kind}_present_block_tokens" for kind in kinds)}
 
-    def formula(**columns: Expr) -> Expr:
-        return pl.max_horizontal(columns.values())
+    def largest(**columns: Expr) -> Expr:
+        """Tokens of the longest block of any layer: where a sequence grows by it, every layer's blocks are whole.
 
-    formula.__doc__ = f"{summary}\n\nDefinition."
-    return Quantity(name, formula, {each: each for each in parts})
+        Source: vLLM v1/core/kv_cache_utils.py, unify_kv_cache_spec_page_size.
+        """
+        return pl.max_horizontal(columns.values()).fill_null(1)
+
+    def smallest(**columns: Expr) -> Expr:
+        """Tokens of the shortest block of any layer: what the engine's figure of tokens counts by.
+
+        Source: vLLM v1/core/kv_cache_utils.py: blocks // groups x min block size.
+        """
+        return pl.min_horizontal(columns.values()).fill_null(1)
+
+    return [Quantity("kv_block_tokens", largest, parts), Quantity("shown_block_tokens", smallest, parts)]
 
 
 SUMS = {
@@ -271,10 +282,5 @@ def with_pages(book: Book, kinds: Sequence[str]) -> Book:
         summed(name, {f"{kind}_{what}": f"{kind}_{times}" for kind in kinds}, summary)
         for name, (what, times, summary) in SUMS.items()
     ]
-    growing = [f"{kind}_growing_block_tokens" for kind in kinds]
-    made += [
-        group_layers(kinds),
-        kv_page_bytes(kinds),
-        most("kv_block_tokens", growing, "Tokens by which a sequence grows at a time."),
-    ]
+    made += [group_layers(kinds), kv_page_bytes(kinds), *block_tokens_of(kinds)]
     return {**book, **{q.name: q for q in made}}

@@ -30,7 +30,7 @@ def score_s(
     value_head_dim: Expr,
     prompt_tokens: Expr,
     scored_keys: Expr,
-    half_peak_flop_per_s: Expr,
+    reached_half_flop_per_s: Expr,
     attention_flop_ratio: Expr,
     attention_ramp_tokens: Expr,
 ) -> Expr:
@@ -41,13 +41,13 @@ def score_s(
     Source: step-time study, prefill attention.
     """
     work = 2.0 * (heads / tp) * (head_dim + value_head_dim) * scored_keys * (prompt_tokens + attention_ramp_tokens)
-    return work / (attention_flop_ratio * half_peak_flop_per_s)
+    return work / (attention_flop_ratio * reached_half_flop_per_s)
 
 
 def _score_of(kind: str) -> Quantity:
     same = (
         "heads", "tp", "head_dim", "value_head_dim", "prompt_tokens",
-        "half_peak_flop_per_s", "attention_flop_ratio", "attention_ramp_tokens",
+        "reached_half_flop_per_s", "attention_flop_ratio", "attention_ramp_tokens",
     )  # fmt: skip
 
     def formula(**columns: Expr) -> Expr:

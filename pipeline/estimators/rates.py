@@ -33,7 +33,27 @@ def half_peak_flop_per_s(bf16_flop_per_s: Expr, fp16_flop_per_s: Expr) -> Expr:
     return pl.coalesce(bf16_flop_per_s, fp16_flop_per_s)
 
 
-def achieved_flop_per_s(compute: Expr, fallback: Expr, flop_ratio: Expr, fallback_ratio: Expr, peaks: Peaks) -> Expr:
+@quantity
+def reached_half_flop_per_s(half_peak_flop_per_s: Expr, achieved_flop_ratio: Expr) -> Expr:
+    """The 16-bit peak, as far as this very device reaches it among those of its architecture.
+
+    Definition.
+    """
+    return half_peak_flop_per_s * achieved_flop_ratio
+
+
+@quantity
+def reached_memory_bytes_per_s(memory_bytes_per_s: Expr, achieved_bytes_ratio: Expr) -> Expr:
+    """The memory bandwidth, as far as this very device reaches it among those of its architecture.
+
+    Definition.
+    """
+    return memory_bytes_per_s * achieved_bytes_ratio
+
+
+def achieved_flop_per_s(
+    compute: Expr, fallback: Expr, flop_ratio: Expr, fallback_ratio: Expr, achieved_flop_ratio: Expr, peaks: Peaks
+) -> Expr:
     """Arithmetic rate of a large {group} matrix product: a share of the peak of the unit that it runs on.
 
     A format without native support runs on its fallback unit (mxfp4 on Hopper is unpacked to
@@ -41,15 +61,16 @@ def achieved_flop_per_s(compute: Expr, fallback: Expr, flop_ratio: Expr, fallbac
 
     Source: catalogs/efficiencies: achieved fractions, fitted to kernel timings.
     """
-    return pl.coalesce(peaks.of(compute) * flop_ratio, peaks.of(fallback) * fallback_ratio)
+    share = pl.coalesce(peaks.of(compute) * flop_ratio, peaks.of(fallback) * fallback_ratio)
+    return share * achieved_flop_ratio
 
 
-def achieved_bytes_per_s(memory_bytes_per_s: Expr, bytes_ratio: Expr) -> Expr:
+def achieved_bytes_per_s(reached_memory_bytes_per_s: Expr, bytes_ratio: Expr) -> Expr:
     """Rate at which a large {group} matrix is read: a share of the device's memory bandwidth.
 
     Source: catalogs/efficiencies: achieved fractions, fitted to kernel timings.
     """
-    return memory_bytes_per_s * bytes_ratio
+    return reached_memory_bytes_per_s * bytes_ratio
 
 
 GROUPS = ("dense", "expert", "half")
@@ -62,7 +83,8 @@ def achieved_rates() -> Book:
     rates = []
     for group in GROUPS:
         own = {each: f"{group}_{each}" for each in ("compute", "fallback", "flop_ratio", "fallback_ratio")}
-        read = {"memory_bytes_per_s": "memory_bytes_per_s", "bytes_ratio": f"{group}_bytes_ratio"}
+        own["achieved_flop_ratio"] = "achieved_flop_ratio"
+        read = {"reached_memory_bytes_per_s": "reached_memory_bytes_per_s", "bytes_ratio": f"{group}_bytes_ratio"}
         rates.append(_of_group(group, "flop_per_s", achieved_flop_per_s, own | peaks))
         rates.append(_of_group(group, "bytes_per_s", achieved_bytes_per_s, read))
     return {rate.name: rate for rate in rates}

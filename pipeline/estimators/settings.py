@@ -58,6 +58,15 @@ def defaults_size(device_size: Expr, is_ampere: Expr, engine_ampere_is_middle: E
     return pl.when(is_ampere & engine_ampere_is_middle).then(device_size.clip(0, 1)).otherwise(device_size)
 
 
+class Reserved(NamedTuple):
+    """Fixed part of what SGLang leaves to activations and graphs, by the size of the device."""
+
+    engine_small_reserved_bytes: Expr
+    engine_middle_reserved_bytes: Expr
+    engine_large_reserved_bytes: Expr
+    engine_huge_reserved_bytes: Expr
+
+
 @quantity
 def memory_utilization_ratio(
     asked_memory_utilization_ratio: Expr,
@@ -81,7 +90,7 @@ def reserved_bytes(
     tp: Expr,
     pp: Expr,
     defaults_size: Expr,
-    engine_reserved_bytes: Expr,
+    reserved: Reserved,
     engine_reserved_bytes_per_token: Expr,
     engine_reserved_rank_bytes: Expr,
     engine_reserved_large_bytes: Expr,
@@ -92,7 +101,7 @@ def reserved_bytes(
     """
     step = engine_reserved_bytes_per_token * batched_tokens_max.clip(2048)
     least = pl.when(defaults_size > 1).then(engine_reserved_large_bytes).otherwise(0)
-    return pl.max_horizontal(engine_reserved_bytes + step + engine_reserved_rank_bytes * tp * pp, least)
+    return pl.max_horizontal(BySize(*reserved).on(defaults_size) + step + engine_reserved_rank_bytes * tp * pp, least)
 
 
 @quantity
@@ -168,4 +177,4 @@ def is_eager(asked_is_eager: Expr, engine_captures_graphs: Expr) -> Expr:
 
     Source: catalogs/engines.
     """
-    return asked_is_eager.fill_null(False) | ~engine_captures_graphs
+    return asked_is_eager.cast(pl.Boolean).fill_null(False) | ~engine_captures_graphs

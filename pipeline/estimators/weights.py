@@ -104,7 +104,7 @@ def replicated_parameter_count(
     Source: vLLM models: ReplicatedLinear gate, RMSNorm; eight norms of the hidden width a layer bound the norms.
     """
     routers = (moe_layers * experts).fill_null(0)
-    return pl.min_horizontal(small_parameter_count, (routers + 8 * layer_count) * hidden)
+    return pl.min_horizontal(small_parameter_count.clip(0), (routers + 8 * layer_count) * hidden)
 
 
 @quantity

@@ -33,15 +33,26 @@ def within(name: str, error: str) -> Answer:
     return Answer(col(name), (col(name) - edge).clip(0), col(name) + edge)
 
 
+PEAK_ERROR_RATIO = 0.01
+"""Half-width of the band of a peak in tensors. Source: serving-memory study, section 6, transformers rows."""
+
+
+def about(name: str, ratio: float) -> Answer:
+    """A number with a band of a share of itself."""
+    return Answer(col(name), col(name) * (1 - ratio), col(name) * (1 + ratio))
+
+
 def of_pool(name: str) -> Answer:
     """What is in proportion to the pool: its lower edge is safe at 95 %, as batch_max_lo is."""
     share = col("memory_error_bytes") / col("kv_pool_bytes").clip(1)
     return Answer(col(name), (col(name) * (1 - share)).clip(0), col(name) * (1 + share * (Z80 / Z95)))
 
 
-def banded(name: str) -> Answer:
-    """A quantity with a published band."""
-    return Answer(col(name), col(f"{name}_lo"), col(f"{name}_hi"))
+def like(name: str, banded: str) -> Answer:
+    """A time or rate with the relative band of a published one."""
+    return Answer(
+        col(name), col(name) * col(f"{banded}_lo") / col(banded), col(name) * col(f"{banded}_hi") / col(banded)
+    )
 
 
 def bare(expr: Expr) -> Answer:
@@ -59,13 +70,18 @@ MEASURED: dict[str, Answer] = {
     "kv_pool_blocks": of_pool("kv_pool_blocks"),
     "batch_max_at_model_len": of_pool("concurrency_at_model_len"),
     "batch_max": of_pool("batch_max"),
-    "memory_bytes": within("peak_bytes", "memory_error_bytes"),
+    "memory_bytes": about("peak_bytes", PEAK_ERROR_RATIO),
     "oom": bare((~col("fits")).cast(float)),
-    "ttft_s": banded("ttft_s"),
-    "itl_s": banded("tpot_s"),
-    "output_tokens_per_s": banded("output_tokens_per_s"),
-    "e2e_s": bare(col("e2e_s")),
-    "requests_per_s": bare(col("requests_per_s")),
+    "ttft_s": like("client_ttft_s", "ttft_s"),
+    "ttft_p50_s": like("client_ttft_s", "ttft_s"),
+    "itl_s": like("tpot_s", "tpot_s"),
+    "itl_p50_s": like("tpot_s", "tpot_s"),
+    "e2e_s": like("client_e2e_s", "output_tokens_per_s"),
+    "output_tokens_per_s": like("client_output_tokens_per_s", "output_tokens_per_s"),
+    "total_tokens_per_s": like("client_total_tokens_per_s", "output_tokens_per_s"),
+    "requests_per_s": like("client_requests_per_s", "output_tokens_per_s"),
+    "decode_tokens_per_s": like("decode_tokens_per_s", "tpot_s"),
+    "prefill_tokens_per_s": like("prefill_tokens_per_s", "ttft_s"),
 }
 """By the name that measurements use."""
 

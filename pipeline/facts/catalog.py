@@ -47,19 +47,25 @@ class Catalogs:
         return self.names(kind).resolve(name)
 
 
-def load(folder: Path, layer_kinds: Mapping[str, Sequence[str]]) -> Catalogs:
+def load(folder: Path, layer_kinds: Mapping[str, Sequence[str]], beside: Path | None = None) -> Catalogs:
     """Read and check every catalog file below a folder.
 
     Args:
         folder: holds sources.toml and the catalogs, in any files and folders but grids/.
         layer_kinds: the kinds of attention that a model's `layers` may name, with the fields each needs.
+        beside: a folder without sources.toml, whose files are read too.
 
     Raises:
         CatalogError: anything that is wrong, all of it at once, a line each.
     """
     sources = read_sources(folder)
     problems: list[str] = []
-    entries = [entry for path in catalog_files(folder) for entry in read_entries(path, folder, problems)]
+    entries = [
+        entry
+        for place in (folder, *([beside] if beside else []))
+        for path in catalog_files(place)
+        for entry in read_entries(path, place, problems)
+    ]
     with_versions(entries)
     for entry in entries:
         check_fields(entry, layer_kinds)
@@ -74,7 +80,8 @@ def load(folder: Path, layer_kinds: Mapping[str, Sequence[str]]) -> Catalogs:
         except CatalogError as error:
             problems += error.problems
     if problems:
-        raise CatalogError(problems)
+        note = [f"{beside}: has no sources.toml, so that it is read beside {folder}"] if beside else []
+        raise CatalogError([*problems, *note])
     return Catalogs(frames, facts_of(entries, sources), folder)
 
 
@@ -86,10 +93,8 @@ def frame_of(kind: str, entries: Sequence[Entry], layer_kinds: Mapping[str, Sequ
     schema = {name: dtype for name, (dtype, _) in columns_of(kind).items()}
     rows = [{name: e.values.get(name) for name in schema} for e in entries]
     frame = validated(kind, pl.DataFrame(rows, schema=schema), entries)
-    frame = frame.with_columns(
-        pl.col(name).fill_null(pl.col(other) if isinstance(other, str) else pl.lit(other))
-        for name, other in DEFAULTS.get(kind, {}).items()
-    )
+    for name, other in DEFAULTS.get(kind, {}).items():
+        frame = frame.with_columns(pl.col(name).fill_null(pl.col(other) if isinstance(other, str) else pl.lit(other)))
     if kind != "model":
         return frame
     counts = {f"{each}_layers": [e.values["layers"].get(each, 0) for e in entries] for each in layer_kinds}

@@ -5,24 +5,13 @@ A field that may be left out is nullable. Descriptions go to docs/fields.md.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeAlias
-
 import pandera.polars as pa
 import polars as pl
 
-Texts: TypeAlias = Annotated[pl.List, pl.String()]
-Counts: TypeAlias = Annotated[pl.List, pl.Int64()]
+from pipeline.facts.engines import Calibration, Engine
+from pipeline.facts.fields import Texts, fact, option
+
 TERA = 1e12
-
-
-def fact(description: str, **bounds: Any) -> Any:
-    """A field that every entry states."""
-    return pa.Field(description=description, **bounds)
-
-
-def option(description: str, **bounds: Any) -> Any:
-    """A field that an entry may leave out where it does not apply."""
-    return pa.Field(description=description, nullable=True, **bounds)
 
 
 class Model(pa.DataFrameModel):
@@ -54,6 +43,7 @@ class Model(pa.DataFrameModel):
     window_tokens: pl.Int64 = option("Tokens that sliding and chunked layers look back.", ge=1, le=10**8)
     sliding_kv_heads: pl.Int64 = option("KV heads of sliding layers, where they differ.", ge=1, le=10**4)
     sliding_head_dim: pl.Int64 = option("Head width of sliding layers, where it differs.", ge=1, le=10**4)
+    sliding_value_head_dim: pl.Int64 = option("Width of their value heads, where it differs.", ge=1, le=10**4)
     kv_latent_dim: pl.Int64 = option("Width of the latent vector that MLA caches.", ge=1, le=10**5)
     rope_head_dim: pl.Int64 = option("Width of MLA's shared rotary key.", ge=1, le=10**4)
     nope_head_dim: pl.Int64 = option("Width of MLA's keys without position.", ge=1, le=10**4)
@@ -61,6 +51,7 @@ class Model(pa.DataFrameModel):
     state_bytes_per_layer: pl.Int64 = option("State of one recurrent layer and sequence.", ge=1, le=10**10)
     linear_in_width: pl.Int64 = option("Output width of a recurrent layer's input projections.", ge=1, le=10**7)
     linear_out_width: pl.Int64 = option("Width that a recurrent layer's output projection reads.", ge=1, le=10**7)
+    gated_attention: pl.Boolean = option("Whether queries come with a gate for attention's output, as wide as they.")
     dense_layers: pl.Int64 = fact("Plain feed-forward blocks.", ge=0, le=10**4)
     ffn_width: pl.Int64 = option("Width of a plain feed-forward block.", ge=1, le=10**7)
     gated_ffn: pl.Boolean = fact("Whether feed-forward blocks have a gate (three matrices, not two).")
@@ -120,6 +111,12 @@ class Accelerator(pa.DataFrameModel):
     link_bytes_per_s: pl.Float64 = option("Device-to-device link, per direction.", gt=1e9, lt=1e13)
     pcie_bytes_per_s: pl.Float64 = option("PCIe, per direction.", gt=1e8, lt=1e12)
     tdp_w: pl.Float64 = option("Rated power.", gt=1, lt=10_000)
+    achieved_flop_ratio: pl.Float64 = option(
+        "Arithmetic that this device achieves of what its architecture usually does.", gt=0, le=2
+    )
+    achieved_bytes_ratio: pl.Float64 = option(
+        "Bandwidth that this device achieves of what its architecture usually does.", gt=0, le=2
+    )
     node_devices: pl.Int64 = fact("Devices of one ordinary node.", ge=1, le=1024)
     verdict: pl.String = fact("How well the facts are established.", isin=["confirmed", "corrected", "unconfirmed"])
 
@@ -218,98 +215,6 @@ class Band(pa.DataFrameModel):
     graph_error_ratio: pl.Float64 = fact("Error of CUDA graphs.", ge=0, le=1)
 
 
-class Engine(pa.DataFrameModel):
-    """A serving engine: what it charges to memory, how it steps, what it can run."""
-
-    engine: pl.String = fact("Id.")
-    name: pl.String = fact("Name for people.")
-    aliases: Texts = option("Other names.")
-    version: pl.String = fact("Versions that the facts describe.")
-    from_version: pl.String = option("First version that the block describes; later blocks state what is new.")
-    release_date: pl.Date = option("Day of release of that version.")
-    memory_setting: pl.String = option("The engine's own name of its memory setting.")
-    engine_memory_utilization_ratio: pl.Float64 = option(
-        "Share of the device that the engine may use, by default; left out where it is what a reserve leaves.",
-        gt=0,
-        le=1,
-    )
-    engine_reserved_bytes: pl.Int64 = option("Reserve: fixed part.", ge=0, le=10**12)
-    engine_reserved_bytes_per_token: pl.Int64 = option("Reserve: for each token of a full step.", ge=0, le=10**9)
-    engine_reserved_rank_bytes: pl.Int64 = option("Reserve: for each rank.", ge=0, le=10**11)
-    engine_reserved_large_bytes: pl.Int64 = option("Reserve: least on devices of 70 GiB or more.", ge=0, le=10**12)
-    engine_shares_what_is_left: pl.Boolean = fact("Whether the share is of what weights and the rest leave.")
-    engine_shares_free_memory: pl.Boolean = fact("Whether the share is of memory that is free after start-up.")
-    engine_charges_activation: pl.Boolean = fact("Whether activations and runtime are taken off the pool.")
-    engine_charges_graphs: pl.Boolean = fact("Whether an estimate of CUDA graphs is taken off the pool.")
-    engine_counts_context: pl.Boolean = fact("Whether the device's context is counted as runtime.")
-    engine_counts_start_up: pl.Boolean = fact("Whether communicators set up before the model are counted as runtime.")
-    engine_block_tokens: pl.Int64 = fact("Tokens of a cache block; 1 where the cache is not paged.", ge=1, le=4096)
-    engine_latent_block_tokens: pl.Int64 = fact("The same with latent attention.", ge=1, le=4096)
-    engine_bounds_windows: pl.Boolean = fact("Whether sliding layers keep their window only.")
-    engine_groups_layers: pl.Boolean = fact("Whether layers of all kinds share one pool of equal pages.")
-    engine_nearly_equal_ratio: pl.Float64 = fact(
-        "Counts of layers that differ by less make groups of the larger one.", ge=1, le=10
-    )
-    engine_steps_in_flight: pl.Int64 = fact("Steps that sliding layers keep room for besides.", ge=0, le=16)
-    engine_shows_concurrency: pl.Boolean = fact("Whether printed tokens are concurrency times the longest length.")
-    engine_batched_tokens: Counts = fact("Tokens of a full step by default: small, middle, large, huge devices.")
-    engine_sequences: Counts = fact("Sequences run at once by default: small, middle, large, huge devices.")
-    engine_ampere_is_middle: pl.Boolean = fact("Whether an A100 of 80 GB takes the defaults of middle devices.")
-    engine_whole_prompt_tokens: pl.Int64 = fact(
-        "Longest length up to which prompts are not split over steps.", ge=0, le=10**9
-    )
-    engine_old_device_whole_prompt_tokens: pl.Int64 = fact("The same on Volta and Turing.", ge=0, le=10**9)
-    engine_sampler_bytes_per_logit: pl.Float64 = fact(
-        "Memory of a sampling step per sequence and vocabulary entry.", ge=0, le=1000
-    )
-    engine_sampler_scratch_rows: pl.Int64 = fact("Rows of 32-bit scratch of the sampler at most.", ge=0, le=10**6)
-    engine_lean_sampler_bytes_per_logit: pl.Float64 = fact("As the first, with the lean runner.", ge=0, le=1000)
-    engine_lean_classes: Texts = option("Model classes that the lean runner serves.")
-    engine_lean_dense: pl.Boolean = fact("Whether the lean runner serves every model without routed experts or states.")
-    engine_lean_quantised: pl.Boolean = fact("Whether the lean runner serves quantised weights.")
-    engine_lean_profiles_towers: pl.Boolean = fact("Whether the lean runner profiles towers.")
-    engine_expands_towers: pl.Boolean = fact("Whether each profiled image takes the room of the whole budget.")
-    engine_compiles: pl.Boolean = fact("Whether the forward pass is compiled as a whole.")
-    engine_keeps_expert_workspace: pl.Boolean = fact("Whether workspaces of routed experts stay between layers.")
-    engine_workspace_bytes: pl.Int64 = fact("Workspace of matrix libraries.", ge=0, le=10**11)
-    engine_latent_workspace_bytes: pl.Int64 = fact(
-        "Buffers that latent attention sets up with the model.", ge=0, le=10**11
-    )
-    engine_hosts_tables: pl.Boolean = fact("Whether the input table stays in the host's memory.")
-    engine_spreads_layers: pl.Boolean = fact("Whether several devices share the layers out where nothing else is said.")
-    engine_reads_whole_batch: pl.Boolean = fact("Whether all prompts of a batch are read in one pass.")
-    engine_prompt_bytes_per_logit: pl.Float64 = fact(
-        "Memory of each prompt token's logits per vocabulary entry, where they are kept.", ge=0, le=64
-    )
-    engine_context_bytes: pl.Int64 = fact("The device's context.", ge=0, le=10**11)
-    engine_runtime_bytes: pl.Int64 = fact("Memory outside the tensor library.", ge=0, le=10**11)
-    engine_runtime_bytes_per_layer: pl.Int64 = fact("The same, per layer.", ge=0, le=10**10)
-    engine_pipeline_runtime_bytes: pl.Int64 = fact("As the first, with pipeline stages.", ge=0, le=10**11)
-    engine_captures_graphs: pl.Boolean = fact("Whether it captures CUDA graphs.")
-    engine_graph_size: pl.Int64 = fact(
-        "Sequences of the largest captured decode step with full attention.", ge=0, le=10**6
-    )
-    engine_graph_bytes_per_layer: pl.Int64 = fact("All CUDA graphs, per layer.", ge=0, le=10**10)
-    engine_memory_is_measured: pl.Boolean = fact("Whether memory was measured on versions of this block.")
-    memory_measured_accelerators: Texts = option("Devices on which memory was measured, in any version.")
-    engine_layer_s: pl.Float64 = fact("The engine's own time per layer and step.", ge=0, lt=0.1)
-    engine_moe_layer_s: pl.Float64 = fact("The same per MoE layer, on top.", ge=0, lt=0.1)
-    engine_step_s: pl.Float64 = fact("The engine's own time per step.", ge=0, lt=1)
-    engine_sequence_s: pl.Float64 = fact("The engine's own time per step and sequence.", ge=0, lt=0.1)
-    engine_layer_floor_s: pl.Float64 = fact("Least time of a layer: how fast the host launches kernels.", ge=0, lt=0.1)
-    engine_flop_ratio: pl.Float64 = fact("Prefill speed against today's best engines.", gt=0, le=2)
-    engine_bytes_ratio: pl.Float64 = fact("Decode speed against today's best engines.", gt=0, le=2)
-    engine_prefill_share_ratio: pl.Float64 = fact(
-        "Share of others' prefill that falls into one client's decoding.", ge=0, le=2
-    )
-    engine_first_token_steps: pl.Float64 = fact("Decode steps before the first token is visible.", ge=0, le=1000)
-    engine_burst_ratio: pl.Float64 = fact("Share of others' prompts that are read before one's own.", ge=0, le=1)
-    formats: Texts = fact("Number formats of weights that it reads.")
-    kv_formats: Texts = fact("Number formats of its cache.")
-    architectures: Texts = fact("Device architectures that it runs on.")
-    measured_accelerators: Texts = option("Devices on which its constants were measured.")
-
-
 class Workload(pa.DataFrameModel):
     """A kind of traffic: lengths, and what its users are promised."""
 
@@ -362,6 +267,7 @@ SCHEMAS: dict[str, type[pa.DataFrameModel]] = {
     "workload": Workload,
     "price": Price,
     "measurement": Measurement,
+    "calibration": Calibration,
 }
 
 REFERENCES: dict[str, dict[str, str]] = {
@@ -377,6 +283,7 @@ REFERENCES: dict[str, dict[str, str]] = {
     },
     "price": {"accelerator": "accelerator"},
     "measurement": {"model": "model", "accelerator": "accelerator", "engine": "engine", "workload": "workload"},
+    "calibration": {"engine": "engine", "accelerator": "accelerator"},
 }
 
 DEFAULTS: dict[str, dict[str, str | int | float | bool]] = {
@@ -385,10 +292,13 @@ DEFAULTS: dict[str, dict[str, str | int | float | bool]] = {
         "value_head_dim": "head_dim",
         "sliding_kv_heads": "kv_heads",
         "sliding_head_dim": "head_dim",
+        "sliding_value_head_dim": "sliding_head_dim",
         "tower_parameter_count": 0,
         "tower_is_split": True,
+        "gated_attention": False,
         "moe_layers": 0,
     },
+    "accelerator": {"achieved_flop_ratio": 1.0, "achieved_bytes_ratio": 1.0},
     "kernel": {"is_fused": False},
     "format": {
         "is_expert_format": False,

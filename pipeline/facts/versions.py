@@ -54,10 +54,14 @@ def year_of(text: str | None) -> int | None:
 def in_force(versions: Sequence[Version], asked: Version) -> int:
     """Which of some ascending versions is in force at one: the newest that is not newer; else the oldest.
 
+    A candidate of a release counts as the release.
+
     >>> in_force([Version("0.6"), Version("0.11")], Version("0.10.2"))
     0
+    >>> in_force([Version("0.6"), Version("0.11")], Version("0.11rc3"))
+    1
     """
-    return max(sum(each <= asked for each in versions) - 1, 0)
+    return max(sum(each.release <= asked.release for each in versions) - 1, 0)
 
 
 def with_versions(entries: Iterable[Entry]) -> None:

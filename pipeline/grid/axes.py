@@ -13,6 +13,7 @@ from pipeline.estimators.attention import PROJECTIONS
 from pipeline.estimators.rates import GROUPS
 from pipeline.estimators.settings import SETTINGS
 from pipeline.facts.prices import cheapest
+from pipeline.grid.calibrated import calibrated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,7 +45,10 @@ FOR_PEOPLE = ["name", "hf_id", "aliases", "family", "release_date", "verdict", "
 
 MEASURED = ("measured_accelerators", "memory_measured_accelerators")
 """Lists of an engine that name devices: where its times, and where its memory were measured."""
-BY_SIZE, SIZES = ("engine_batched_tokens", "engine_sequences"), ("small", "middle", "large", "huge")
+BY_SIZE, SIZES = (
+    ("engine_batched_tokens", "engine_sequences", "engine_reserved_bytes"),
+    ("small", "middle", "large", "huge"),
+)
 """Lists of an engine that give a default for each size of device."""
 
 
@@ -52,10 +56,12 @@ def axes_of(catalogs: Catalogs, grid: Grid, as_of: date) -> Axes:
     """The axes of a grid, in the order in which they are crossed."""
     frames = catalogs.frames
     engines = chosen(frames["engine"], "engine", [*grid.engines, *(setup["engine"] for setup in grid.setups)])
+    engines = calibrated(engines, "engine", frames["calibration"])
     prices = cheapest(frames["price"], as_of, grid.market, grid.clouds)
     accelerators = with_architecture(
         chosen(frames["accelerator"], "accelerator", grid.accelerators), frames["architecture"]
     )
+    accelerators = calibrated(accelerators, "accelerator", frames["calibration"])
     accelerators = accelerators.join(prices, on="accelerator", how="left", maintain_order="left")
     axes = {
         "model": model_axis(chosen(frames["model"], "model", grid.models), engines),
@@ -100,6 +106,7 @@ def model_axis(models: pl.DataFrame, engines: pl.DataFrame) -> pl.DataFrame:
         *counts,
         shared_expert_layers=pl.when(pl.col("shared_expert_width").is_not_null()).then("moe_layers").otherwise(0),
         ffn_inputs=pl.when("gated_ffn").then(2).otherwise(1).cast(pl.Int64),
+        query_inputs=pl.when("gated_attention").then(2).otherwise(1).cast(pl.Int64),
     )
 
 
