@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli import catalogs, checks, evidence, model, plans, runs
+from pipeline.cli import calibrate, catalogs, checks, evidence, model, plans, runs
 from pipeline.core.errors import PipelineError
 
 
@@ -74,6 +74,7 @@ for each in (
     *catalogs.COMMANDS,
     *model.COMMANDS,
     *evidence.COMMANDS,
+    *calibrate.COMMANDS,
     *checks.COMMANDS,
 ):
     cli.add_command(example_last(each))

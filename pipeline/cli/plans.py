@@ -41,6 +41,13 @@ plan_options = together(
     click.option(
         "--ep", type=COUNT, default=1, show_default=True, help="Expert-parallel ranks, among the tensor-parallel ones."
     ),
+    click.option(
+        "--dp",
+        type=COUNT,
+        default=1,
+        show_default=True,
+        help="Data-parallel groups of attention, tp ranks each; experts are spread over all.",
+    ),
     click.option("--batch", type=COUNT, default=1, show_default=True, help="Sequences running at once."),
     click.option("--memory-utilization", type=SHARE, help="Share of the device that the engine may use."),
     click.option("--batched-tokens-max", type=COUNT, help="Tokens of one step at most (max_num_batched_tokens)."),
@@ -92,7 +99,7 @@ def point_of(asked: dict[str, Any]) -> Point:
         asked = asked | {"engine": f"{asked['engine']}@{asked['engine_version']}"}
     plan = {
         name: asked[name]
-        for name in ("model", "accelerator", "weights", "kv", "engine", "tp", "pp", "ep", "batch", "market")
+        for name in ("model", "accelerator", "weights", "kv", "engine", "tp", "pp", "ep", "dp", "batch", "market")
     }
     return Point(**plan, workload=asked["workload"], facts=facts)
 

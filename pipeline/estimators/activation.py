@@ -56,8 +56,8 @@ def dense_width(dense_layers: Expr, ffn_width: Expr, hidden: Expr, tp: Expr) -> 
 
 @quantity
 def expert_workspace_width(
-    experts_per_token: Expr, expert_width: Expr, expert_depth: Expr, tp: Expr, ep: Expr, expert_is_fused: Expr,
-    runs_fused_experts: Expr,
+    experts_per_token: Expr, expert_width: Expr, expert_depth: Expr, expert_ranks: Expr, ep: Expr,
+    expert_is_fused: Expr, runs_fused_experts: Expr,
 ) -> Expr:  # fmt: skip
     """Elements of the workspaces of routed experts for one token: copies of the token for each of its experts.
 
@@ -66,7 +66,7 @@ def expert_workspace_width(
 
     Source: vLLM fused_moe/modular_kernel.py: max(ws13, h) + ws2; ws13 = k max(f / tp, h), ws2 = k max(2 f / tp, h).
     """
-    width, depth = 1.0 * expert_width * ep / tp, expert_depth
+    width, depth = 1.0 * expert_width * ep / expert_ranks, expert_depth
     gathered = experts_per_token * (pl.max_horizontal(width, depth) + pl.max_horizontal(2.0 * width, depth))
     fused = depth + pl.when(runs_fused_experts).then(0.0).otherwise(experts_per_token * width)
     chosen = pl.when(runs_fused_experts | expert_is_fused).then(fused).otherwise(gathered)

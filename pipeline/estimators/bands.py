@@ -207,12 +207,12 @@ def memory_risk(errors: MemoryErrors) -> Expr:
 
 
 @quantity
-def batch_max_lo(kv_pool_bytes: Expr, memory_error_bytes: Expr, sequence_bytes: Expr) -> Expr:
+def batch_max_lo(kv_pool_bytes: Expr, memory_error_bytes: Expr, sequence_bytes: Expr, dp: Expr) -> Expr:
     """Batch that is safe from running out of memory at 95 %.
 
     Source: serving-memory study, section 7: floor((pool - margin) / bytes per sequence).
     """
-    return ((kv_pool_bytes - memory_error_bytes) / sequence_bytes).floor().clip(0.0).cast(pl.Int64)
+    return ((kv_pool_bytes - memory_error_bytes) / sequence_bytes).floor().clip(0.0).cast(pl.Int64) * dp
 
 
 @quantity

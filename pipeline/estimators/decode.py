@@ -6,16 +6,16 @@ from pipeline.core.quantity import Book, Quantity, again, quantity, summed
 
 
 @quantity
-def microbatch(batch: Expr, pp: Expr) -> Expr:
-    """Sequences that pass a pipeline stage together: the batch is dealt out over the stages.
+def microbatch(batch: Expr, pp: Expr, dp: Expr) -> Expr:
+    """Sequences that pass a pipeline stage of a data-parallel group together: the batch is dealt out over both.
 
     Source: arXiv:1811.06965 (GPipe), section 2.
 
     >>> from pipeline.core.quantity import at
-    >>> at(microbatch, batch=6, pp=4), at(microbatch, batch=1, pp=4)
+    >>> at(microbatch, batch=6, pp=4, dp=1), at(microbatch, batch=1, pp=4, dp=1)
     (1.5, 1.0)
     """
-    return (batch / pp).clip(1.0)
+    return (batch / (pp * dp)).clip(1.0)
 
 
 def attend_s(
@@ -92,7 +92,7 @@ def decode_traffic_s(
     decode_distinct_experts: Expr,
     expert_parameter_count: Expr,
     expert_weight_bits: Expr,
-    tp: Expr,
+    expert_ranks: Expr,
     pp: Expr,
     decode_attention_bytes: Expr,
     memory_bytes_per_s: Expr,
@@ -102,7 +102,7 @@ def decode_traffic_s(
     Source: roofline (Williams et al. 2009).
     """
     idle_ratio = 1.0 - decode_distinct_experts / experts
-    idle = idle_ratio * expert_parameter_count * expert_weight_bits / 8.0 / (tp * pp)
+    idle = idle_ratio * expert_parameter_count * expert_weight_bits / 8.0 / (expert_ranks * pp)
     read = weight_bytes - idle.fill_null(0.0) * (moe_layers > 0) + decode_attention_bytes
     return read * pp / memory_bytes_per_s
 

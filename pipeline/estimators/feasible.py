@@ -44,12 +44,21 @@ def pp_splits_layers(layer_count: Expr, pp: Expr) -> Expr:
 
 
 @rule
-def ep_splits_experts(experts: Expr, tp: Expr, ep: Expr) -> Expr:
+def ep_splits_experts(experts: Expr, expert_ranks: Expr, ep: Expr) -> Expr:
     """The model's experts cannot be dealt out over so many expert-parallel ranks.
 
-    Source: engines place experts on the tensor-parallel ranks: ep divides tp and the experts.
+    Source: engines place experts on the ranks of all groups: ep divides tp x dp, and the experts.
     """
-    return (ep == 1) | ((tp % ep == 0) & (experts.fill_null(1) % ep == 0))
+    return (ep == 1) | ((expert_ranks % ep == 0) & (experts.fill_null(1) % ep == 0))
+
+
+@rule
+def dp_shares_experts(moe_layers: Expr, dp: Expr) -> Expr:
+    """Data-parallel groups share routed experts, and the model has none: replicas do the same.
+
+    Source: vLLM docs, data parallel deployment.
+    """
+    return (dp == 1) | (moe_layers > 0)
 
 
 @rule

@@ -136,18 +136,18 @@ def shared_expert_s(
 
 
 @quantity
-def distinct_experts(experts: Expr, experts_per_token: Expr, step_tokens: Expr) -> Expr:
+def distinct_experts(experts: Expr, experts_per_token: Expr, step_tokens: Expr, dp: Expr) -> Expr:
     """Experts of a layer that at least one token of the step asks for, if all are equally likely.
 
-    E (1 - (1 - k/E)^T). Skewed routing touches fewer: this is the upper end.
+    E (1 - (1 - k/E)^T), T over all data-parallel groups. Skewed routing touches fewer: this is the upper end.
 
     Source: expected number of distinct draws (coupon collector), as in step-time study, Experts.
 
     >>> from pipeline.core.quantity import at
-    >>> at(distinct_experts, experts=8, experts_per_token=2, step_tokens=1)
+    >>> at(distinct_experts, experts=8, experts_per_token=2, step_tokens=1, dp=1)
     2.0
     """
-    missed = (1.0 - experts_per_token / experts).log() * step_tokens
+    missed = (1.0 - experts_per_token / experts).log() * step_tokens * dp
     return experts * (1.0 - missed.exp())
 
 
@@ -159,7 +159,8 @@ def experts_s(
     expert_width: Expr,
     experts_per_token: Expr,
     ffn_inputs: Expr,
-    tp: Expr,
+    expert_ranks: Expr,
+    dp: Expr,
     expert: ExpertGemm,
 ) -> Expr:
     """Routed experts of one MoE layer: each distinct one is read, each token is multiplied.
@@ -167,11 +168,32 @@ def experts_s(
     Source: step-time study, Experts: launch + 2-norm of traffic and arithmetic, the arithmetic at
     x / (x + ramp) of its rate for x tokens per distinct expert.
     """
-    matrix = (ffn_inputs + 1) * expert_depth * expert_width / tp
-    per_expert = step_tokens * experts_per_token / distinct_experts
+    matrix = (ffn_inputs + 1) * expert_depth * expert_width / expert_ranks
+    per_expert = dp * step_tokens * experts_per_token / distinct_experts
     read_s = distinct_experts * matrix * expert.expert_weight_bits / 8.0 / expert.expert_bytes_per_s
     work = 2.0 * matrix * distinct_experts * (per_expert + expert.expert_ramp)
     return expert.expert_launch_s + overlapped(work / expert.expert_flop_per_s, read_s)
+
+
+@kernel(times="moe_layers")
+def expert_exchange_s(
+    step_tokens: Expr,
+    experts_per_token: Expr,
+    hidden: Expr,
+    expert_ranks: Expr,
+    dp: Expr,
+    collective_base_s: Expr,
+    peer_bytes_per_s: Expr,
+) -> Expr:
+    """Sending tokens to the ranks of their experts and back, where data-parallel groups share experts.
+
+    Two all-to-alls: each token goes to at most as many ranks as it has experts, in 16 bits.
+
+    Source: DeepSeek-V3 report, arXiv:2412.19437, section 3.2.2 (dispatch and combine).
+    """
+    copies = pl.min_horizontal(experts_per_token, expert_ranks - 1)
+    moved_s = (2.0 * step_tokens * copies * hidden / peer_bytes_per_s).fill_null(0.0)
+    return 2.0 * (collective_base_s + moved_s) * (dp > 1)
 
 
 # ----- around the layers

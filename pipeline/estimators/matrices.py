@@ -25,6 +25,7 @@ ONE = pl.lit(1, pl.Int64)
 WHOLE = {
     "tp": ONE,
     "ep": ONE,
+    "expert_ranks": ONE,
     "pads_experts": pl.lit(value=False),
     "fp4_output_multiple": ONE,
     "fp4_input_multiple": ONE,
@@ -178,20 +179,20 @@ def shared_down(hidden: Expr, shared_expert_width: Expr, tp: Expr) -> Matrix:
 @matrix(times="moe_layers", group="expert")
 def experts_gate_up(
     expert_depth: Expr, experts: Expr, expert_width: Expr, ffn_inputs: Expr, pads_experts: Expr,
-    fp4_output_multiple: Expr, fp4_input_multiple: Expr, tp: Expr, ep: Expr,
+    fp4_output_multiple: Expr, fp4_input_multiple: Expr, expert_ranks: Expr, ep: Expr,
 ) -> Matrix:  # fmt: skip
     """Gate and up projections of a layer's routed experts, one tensor. Source: vLLM fused_moe, w13_weight."""
-    width = ffn_inputs * -(-expert_width * ep // tp)
+    width = ffn_inputs * -(-expert_width * ep // expert_ranks)
     return padded_experts(width, expert_depth, -(-experts // ep), pads_experts, fp4_output_multiple, fp4_input_multiple)
 
 
 @matrix(times="moe_layers", group="expert")
 def experts_down(
     expert_depth: Expr, experts: Expr, expert_width: Expr, pads_experts: Expr,
-    fp4_output_multiple: Expr, fp4_input_multiple: Expr, tp: Expr, ep: Expr,
+    fp4_output_multiple: Expr, fp4_input_multiple: Expr, expert_ranks: Expr, ep: Expr,
 ) -> Matrix:  # fmt: skip
     """Down projections of a layer's routed experts, one tensor. Source: vLLM fused_moe, w2_weight."""
-    depth = -(-expert_width * ep // tp)
+    depth = -(-expert_width * ep // expert_ranks)
     return padded_experts(expert_depth, depth, -(-experts // ep), pads_experts, fp4_output_multiple, fp4_input_multiple)
 
 

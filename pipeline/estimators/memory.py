@@ -80,13 +80,13 @@ def sequence_bytes(kv_bytes_per_sequence: Expr, prompt_excess_bytes: Expr) -> Ex
 
 @quantity
 def vram_bytes(
-    weight_bytes: Expr, activation_bytes: Expr, overhead_bytes: Expr, sequence_bytes: Expr, batch: Expr
+    weight_bytes: Expr, activation_bytes: Expr, overhead_bytes: Expr, sequence_bytes: Expr, rank_batch: Expr
 ) -> Expr:
     """Memory that one device needs at this batch: weights, temporaries, runtime, sequences.
 
     Definition.
     """
-    return weight_bytes + activation_bytes + overhead_bytes + batch * sequence_bytes
+    return weight_bytes + activation_bytes + overhead_bytes + rank_batch * sequence_bytes
 
 
 @quantity
@@ -123,25 +123,25 @@ def unpacked_bytes(unpacks_weights: Expr, ffn_width: Expr, hidden: Expr, engine_
 
 
 @quantity
-def fits(batch: Expr, sequence_bytes: Expr, kv_pool_bytes: Expr) -> Expr:
-    """Whether all sequences of the batch have their place in the engine's pool.
+def fits(rank_batch: Expr, sequence_bytes: Expr, kv_pool_bytes: Expr) -> Expr:
+    """Whether all sequences of the batch have their place in the engine's pool, on every rank.
 
     Definition.
     """
-    return batch * sequence_bytes <= kv_pool_bytes
+    return rank_batch * sequence_bytes <= kv_pool_bytes
 
 
 @quantity
-def batch_max(kv_pool_bytes: Expr, sequence_bytes: Expr) -> Expr:
+def batch_max(kv_pool_bytes: Expr, sequence_bytes: Expr, dp: Expr) -> Expr:
     """Largest batch before out of memory, every sequence at its full length.
 
     Source: `fits` solved for the batch; it is linear, so the answer is exact.
 
     >>> from pipeline.core.quantity import at
-    >>> at(batch_max, kv_pool_bytes=100, sequence_bytes=30), at(batch_max, kv_pool_bytes=-5, sequence_bytes=30)
-    (3, 0)
+    >>> [at(batch_max, kv_pool_bytes=pool, sequence_bytes=30, dp=2) for pool in (100, -5)]
+    [6, 0]
     """
-    return (kv_pool_bytes // sequence_bytes).clip(0)
+    return (kv_pool_bytes // sequence_bytes).clip(0) * dp
 
 
 @quantity

@@ -7,12 +7,30 @@ from pipeline.core.quantity import quantity
 
 
 @quantity
-def device_count(tp: Expr, pp: Expr) -> Expr:
-    """Devices of one replica: tensor-parallel ranks times pipeline stages.
+def device_count(tp: Expr, pp: Expr, dp: Expr) -> Expr:
+    """Devices of one replica: tensor-parallel ranks times pipeline stages times data-parallel groups.
 
     Definition.
     """
-    return tp * pp
+    return tp * pp * dp
+
+
+@quantity
+def expert_ranks(tp: Expr, dp: Expr) -> Expr:
+    """Ranks that the routed experts of a layer are spread over.
+
+    Source: vLLM fused_moe/config.py: experts are split over tensor- and data-parallel ranks.
+    """
+    return tp * dp
+
+
+@quantity
+def rank_batch(batch: Expr, dp: Expr) -> Expr:
+    """Sequences of one data-parallel group, the fullest.
+
+    Definition.
+    """
+    return -(-batch // dp)
 
 
 @quantity

@@ -5,10 +5,35 @@ case study does. In a `closed_loop` each of `batch` clients sends its next reque
 answered, so that prompts join a decoding batch all the time.
 """
 
+from typing import NamedTuple
+
 import polars as pl
 from polars import Expr
 
 from pipeline.core.quantity import quantity
+
+EXPERT_OVERHEADS = ("plain", "block", "int4", "mxfp4", "nvfp4")
+"""Kinds of work around routed experts, by their codes: scaling of tokens, unpacking of weights."""
+
+
+class MoeLayer(NamedTuple):
+    """The engine's own time per MoE layer, by kind of work; where it is not known, that of plain experts."""
+
+    engine_moe_layer_s: Expr
+    engine_block_moe_layer_s: Expr
+    engine_int4_moe_layer_s: Expr
+    engine_mxfp4_moe_layer_s: Expr
+    engine_nvfp4_moe_layer_s: Expr
+
+
+@quantity
+def moe_layer_s(expert_overhead: Expr, times: MoeLayer) -> Expr:
+    """The engine's own time per MoE layer in this format: routing, permuting, quantising tokens.
+
+    Source: step-time study, omoe by engine and format.
+    """
+    own = [pl.when(expert_overhead == code).then(time) for code, time in enumerate(times) if code]
+    return pl.coalesce(*own, times.engine_moe_layer_s)
 
 
 @quantity
@@ -16,9 +41,9 @@ def step_overhead_s(
     layer_count: Expr,
     moe_layers: Expr,
     mla_layers: Expr,
-    batch: Expr,
+    rank_batch: Expr,
     engine_layer_s: Expr,
-    engine_moe_layer_s: Expr,
+    moe_layer_s: Expr,
     engine_step_s: Expr,
     engine_sequence_s: Expr,
 ) -> Expr:
@@ -28,8 +53,8 @@ def step_overhead_s(
 
     Source: step-time study, L olay + L_moe omoe + 0.5 ms + 5 us b + 10 us L_mla.
     """
-    layers_s = layer_count * engine_layer_s + moe_layers * engine_moe_layer_s + 1e-5 * mla_layers
-    return layers_s + engine_step_s + batch * engine_sequence_s
+    layers_s = layer_count * engine_layer_s + moe_layers * moe_layer_s + 1e-5 * mla_layers
+    return layers_s + engine_step_s + rank_batch * engine_sequence_s
 
 
 @quantity
@@ -55,12 +80,12 @@ def prompt_step_s(
 
 
 @quantity
-def joining_s(joining_prompt_s: Expr, engine_flop_ratio: Expr, batch: Expr) -> Expr:
-    """Prefill of all the other clients' prompts, as the engine runs it.
+def joining_s(joining_prompt_s: Expr, engine_flop_ratio: Expr, rank_batch: Expr) -> Expr:
+    """Prefill of all the other clients' prompts of a data-parallel group, as the engine runs it.
 
     Definition.
     """
-    return joining_prompt_s / engine_flop_ratio * (batch - 1)
+    return joining_prompt_s / engine_flop_ratio * (rank_batch - 1)
 
 
 @quantity

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 BOUNDS = {name: constant for known in CONSTANTS.values() for name, constant in known.items()}
 SOFT_RATIO = 0.1
 """Errors beyond this count less and less."""
-FELT_RATIO = 0.05
+FELT_RATIO = 0.03
 """Share of a constant's change that a row must show, to bear on it."""
 
 
@@ -94,7 +94,7 @@ class Problem:
         """Which rows feel a constant: they change by a share of its own change."""
         import numpy as np  # noqa: PLC0415
 
-        at = self.start
+        at = self.before | {name: self.start[name]}
         more = self.predicted(at | {name: at[name] * 1.01})
         return pl.Series(abs(np.log(more / self.predicted(at))) > FELT_RATIO * np.log(1.01))
 

@@ -16,6 +16,7 @@ NEEDED = {"model": pl.String, "quantity": pl.String, "value": pl.Float64}
 OPTIONAL = {
     "source": pl.String, "engine": pl.String, "engine_version": pl.String, "weights": pl.String, "kv": pl.String,
     "accelerator": pl.String, "device_bytes": pl.Float64, "tp": pl.Float64, "pp": pl.Float64, "ep": pl.Float64,
+    "dp": pl.Float64, "attention_dp": pl.Float64, "moe_ep": pl.Float64,
     "batch": pl.Float64, "prompt_tokens": pl.Float64, "output_tokens": pl.Float64, "kind": pl.String,
     "device_count": pl.Float64, "memory_utilization": pl.Float64, "model_len_max": pl.Float64,
     "batched_tokens_max": pl.Float64, "sequences_max": pl.Float64, "block_tokens": pl.Float64, "eager": pl.Boolean,

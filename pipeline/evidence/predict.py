@@ -12,7 +12,7 @@ from pipeline.estimators.settings import SETTINGS
 from pipeline.evidence import resolve
 from pipeline.evidence.quantities import MEASURED, needed
 from pipeline.grid.axes import axes_of
-from pipeline.grid.selection import Grid
+from pipeline.grid.selection import PARALLEL, Grid
 from pipeline.grid.tables import book_for
 
 if TYPE_CHECKING:
@@ -36,7 +36,8 @@ ASKED = {
     "block_tokens": "block_tokens",
     "eager": "is_eager",
 }
-COUNTS = ("tp", "pp", "ep", "batch", "prompt_tokens", "output_tokens")
+COUNTS = ("tp", "pp", "ep", "dp", "batch", "prompt_tokens", "output_tokens")
+SPREAD = ("tp", "dp", "ep")
 MEAN_SHARE = 0.6
 """Share of the outputs that a running batch holds on average, with room to breathe. Source: step-time study."""
 KINDS_OF_RUN = ("static", "closed_loop", "offline")
@@ -69,10 +70,10 @@ def with_ids(rows: pl.DataFrame, catalogs: Catalogs) -> pl.DataFrame:
     said = rows.with_columns(
         [col(name).str.strip_chars().replace("", None) for name in (*KINDS, "engine", "engine_version")]
     ).with_columns(
-        col("weights").fill_null(DEFAULTS["weights"]),
         col("kv").str.to_lowercase().replace(AS_KEPT).fill_null(unstated_kv()),
         col("engine").fill_null(DEFAULTS["engine"]),
-        *(col(name).fill_null(1).cast(pl.Int64, strict=False) for name in COUNTS),
+        *(col(name).fill_null(1).cast(pl.Int64, strict=False) for name in COUNTS if name not in SPREAD),
+        *spread(),
     )
     found = {name: lookup(name, said[name], catalogs) for name in KINDS}
     engines = resolve.engines(said.select("engine", "engine_version").unique().iter_rows(), catalogs)
@@ -86,7 +87,33 @@ def with_ids(rows: pl.DataFrame, catalogs: Catalogs) -> pl.DataFrame:
         ),
         blocks.alias("engine_id"),
     )
-    return named.with_columns(reason=reason())
+    return as_published(named, catalogs).with_columns(reason=reason())
+
+
+def as_published(rows: pl.DataFrame, catalogs: Catalogs) -> pl.DataFrame:
+    """Rows with the checkpoint's own format where they state none, or say fp8 of a checkpoint that scales by blocks."""
+    published = catalogs.frames["model"].select(model_id="model", published="checkpoint_weights")
+    loosely = (col("weights_id") == "fp8") & (col("published") == "fp8-block")
+    own = pl.when(col("weights").is_null() | loosely).then("published")
+    joined = rows.join(published, on="model_id", how="left", maintain_order="left")
+    chosen = pl.coalesce(own, "weights_id", pl.when(col("weights").is_null()).then(pl.lit(DEFAULTS["weights"])))
+    return joined.with_columns(weights_id=chosen).drop("published")
+
+
+def spread() -> list[pl.Expr]:
+    """How rows say that a replica is spread, as plans say it.
+
+    Where attention runs data-parallel, a source's tp counts all ranks; a plan's tp those of one group.
+    """
+    groups = pl.coalesce("dp", "attention_dp").clip(1).fill_null(1)
+    ranks = pl.coalesce("tp", col("device_count") / groups).fill_null(1)
+    inside = (groups > 1) & (ranks % groups == 0) & (ranks == col("device_count"))
+    counts = {
+        "tp": pl.when(inside).then(ranks / groups).otherwise(ranks),
+        "dp": groups,
+        "ep": pl.coalesce("ep", "moe_ep").clip(1).fill_null(1),
+    }
+    return [count.cast(pl.Int64, strict=False).alias(name) for name, count in counts.items()]
 
 
 def unstated_kv() -> pl.Expr:
@@ -141,7 +168,7 @@ def joined(plans: pl.DataFrame, catalogs: Catalogs, as_of: date) -> pl.DataFrame
     ids = {name: tuple(plans[f"{name}_id"].unique(maintain_order=True)) for name in (*KINDS, "engine")}
     grid = Grid(
         "measurements", models=ids["model"], weights=ids["weights"], kv=ids["kv"], engines=ids["engine"],
-        accelerators=ids["accelerator"], workloads=("chat",), parallel=({"tp": 1, "pp": 1, "ep": 1},), batches=(1,),
+        accelerators=ids["accelerator"], workloads=("chat",), parallel=(dict.fromkeys(PARALLEL, 1),), batches=(1,),
     )  # fmt: skip
     axes = axes_of(catalogs, grid, as_of)
     frame = stated(plans, list(ids))
@@ -162,7 +189,7 @@ def running(frame: pl.DataFrame) -> pl.DataFrame:
         context_tokens=(col("prompt_tokens") + MEAN_SHARE * col("output_tokens")).cast(int)
     )
     order = in_order(book_for(frame), ["batch_max", "sequences_max"], {*frame.columns, "context_tokens"})
-    top = pl.when(col("batch_max") > 0).then(pl.min_horizontal("batch_max", "sequences_max"))
+    top = pl.when(col("batch_max") > 0).then(pl.min_horizontal("batch_max", col("sequences_max") * col("dp")))
     capped = evaluate(middle, order).select("measurement_row", top=top).collect()
     asked = pl.coalesce("clients", "top", 1)
     return (
@@ -178,12 +205,20 @@ def stated(plans: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
         "measurement_row", "quantity", "value", *COUNTS,
         *(col(name).cast(SETTINGS[setting], strict=False).alias(f"asked_{setting}") for name, setting in ASKED.items()),
         stated_bytes=col("device_bytes").cast(pl.Int64),
-        device_count=pl.coalesce("device_count", col("tp") * col("pp")).cast(pl.Int64),
-        clients=pl.when(col("kind").fill_null("static") != "offline").then("batch"),
+        device_count=pl.coalesce("device_count", col("tp") * col("pp") * col("dp")).cast(pl.Int64),
+        clients=pl.when(col("kind").fill_null("static") != "offline").then(col("batch") * each_group()),
         is_capped=col("kind").is_in(["closed_loop", "offline"]),
         is_static=col("kind").fill_null("closed_loop") == "static",
         **{name: f"{name}_id" for name in names},
     )  # fmt: skip
+
+
+def each_group() -> pl.Expr:
+    """Groups that a stated batch is meant for each: vLLM counts the clients of one data-parallel group.
+
+    Source: step-time study, section 0: such rows repeat the times of one group at the same number.
+    """
+    return pl.when(col("engine_id").str.starts_with("vllm")).then("dp").otherwise(1)
 
 
 def as_run(frame: pl.DataFrame) -> pl.DataFrame:

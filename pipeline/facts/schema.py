@@ -61,6 +61,7 @@ class Model(pa.DataFrameModel):
     expert_width: pl.Int64 = option("Width of one expert.", ge=1, le=10**6)
     expert_parameter_count: pl.Int64 = option("Parameters of all routed experts of all layers.", ge=1, le=10**14)
     shared_expert_width: pl.Int64 = option("Width of the shared experts together.", ge=1, le=10**7)
+    checkpoint_weights: pl.String = option("Number format of the published checkpoint, where it is not 16-bit.")
     rope_cache_bytes: pl.Int64 = option(
         "Tables of rotary positions that engines keep, where not 2 bytes x context_tokens_max x head width.",
         ge=0,
@@ -152,6 +153,10 @@ class Format(pa.DataFrameModel):
     dense_kernel: pl.String = option("Kernel of plain matrices: an entry of catalogs/efficiencies.")
     expert_kernel: pl.String = option("Kernel of routed experts: an entry of catalogs/efficiencies.")
     pads_experts: pl.Boolean = option("Whether kernels pad experts: to multiples that depend on the device.")
+    expert_overhead: pl.String = option(
+        "Kind of work around routed experts: what engines spend on it differs.",
+        isin=["plain", "block", "int4", "mxfp4", "nvfp4"],
+    )
     is_expert_format: pl.Boolean = option("Whether only routed experts are quantised.")
     unpacks_weights: pl.Boolean = option("Whether transformers' kernels unpack a whole matrix to 16 bits.")
     copies_activations: pl.Boolean = option("Whether activations are copied to be quantised.")
@@ -271,6 +276,7 @@ SCHEMAS: dict[str, type[pa.DataFrameModel]] = {
 }
 
 REFERENCES: dict[str, dict[str, str]] = {
+    "model": {"checkpoint_weights": "format"},
     # kind: field -> the kind that its values name
     "accelerator": {"architecture": "architecture"},
     "format": {"dense_kernel": "kernel", "expert_kernel": "kernel"},

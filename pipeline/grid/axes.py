@@ -11,9 +11,11 @@ import polars as pl
 
 from pipeline.estimators.attention import PROJECTIONS
 from pipeline.estimators.rates import GROUPS
+from pipeline.estimators.serving import EXPERT_OVERHEADS
 from pipeline.estimators.settings import SETTINGS
 from pipeline.facts.prices import cheapest
 from pipeline.grid.calibrated import calibrated
+from pipeline.grid.selection import PARALLEL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,13 +36,14 @@ KEYS = [
     "tp",
     "pp",
     "ep",
+    "dp",
     "workload",
     "prompt_tokens",
     "output_tokens",
 ]
 """What tells two rows of `capacity` apart; `estimates` has `batch` besides."""
 
-FOR_PEOPLE = ["name", "hf_id", "aliases", "family", "release_date", "verdict", "vendor", "device_class",
+FOR_PEOPLE = ["name", "checkpoint_weights", "hf_id", "aliases", "family", "release_date", "verdict", "vendor", "device_class",
               "badge_memory_bytes", "version", "from_version", "memory_setting"]  # fmt: skip
 
 MEASURED = ("measured_accelerators", "memory_measured_accelerators")
@@ -67,7 +70,7 @@ def axes_of(catalogs: Catalogs, grid: Grid, as_of: date) -> Axes:
         "model": model_axis(chosen(frames["model"], "model", grid.models), engines),
         "weights": weights_axis(chosen(frames["format"], "format", grid.weights), frames["kernel"], engines),
         "kv": kv_axis(chosen(frames["format"], "format", grid.kv), engines),
-        "parallel": pl.DataFrame(list(grid.parallel), schema={"tp": pl.Int64, "pp": pl.Int64, "ep": pl.Int64}),
+        "parallel": pl.DataFrame(list(grid.parallel), schema=dict.fromkeys(PARALLEL, pl.Int64)),
         "accelerator": accelerator_axis(accelerators, engines),
         "workload": workload_axis(chosen(frames["workload"], "workload", grid.workloads)),
         "batch": pl.DataFrame({"batch": grid.batches}, schema={"batch": pl.Int64}),
@@ -127,7 +130,11 @@ def weights_axis(formats: pl.DataFrame, kernels: pl.DataFrame, engines: pl.DataF
     axis = (
         without_people(formats).drop("kv_bits", *(f"{group}_kernel" for group in GROUPS)).rename({"format": "weights"})
     )
-    return axis.with_columns(bit_of("weights", mentioned(engines, "formats")).alias("weights_bit"))
+    codes = {name: place for place, name in enumerate(EXPERT_OVERHEADS)}
+    return axis.with_columns(
+        bit_of("weights", mentioned(engines, "formats")).alias("weights_bit"),
+        expert_overhead=bit_of("expert_overhead", codes),
+    )
 
 
 def kv_axis(formats: pl.DataFrame, engines: pl.DataFrame) -> pl.DataFrame:

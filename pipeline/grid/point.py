@@ -15,7 +15,7 @@ from pipeline.facts.values import WORDS, as_dtype, fits
 from pipeline.grid.axes import axes_of
 from pipeline.grid.plan import by_grain
 from pipeline.grid.schema import ANSWERS, SHARED
-from pipeline.grid.selection import Grid
+from pipeline.grid.selection import PARALLEL, Grid
 from pipeline.grid.tables import AT_BATCH_MAX, SOLVED, book_for, depending_on, with_batches
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Point:
     tp: int = 1
     pp: int = 1
     ep: int = 1
+    dp: int = 1
     batch: int = 1
     market: str = "on-demand"
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -52,7 +53,7 @@ class Point:
 
     def __post_init__(self) -> None:
         """Refuse counts below one."""
-        for name in ("tp", "pp", "ep", "batch"):
+        for name in (*PARALLEL, "batch"):
             count = getattr(self, name)
             if type(count) is not int or count < 1:
                 raise UsageError(f"{name} = {count!r} is not a whole number from 1")
@@ -68,7 +69,7 @@ def point_axes(point: Point, catalogs: Catalogs, as_of: date) -> Axes:
     named["workload"] = point.workload or "chat"
     ids: dict[str, Any] = {f"{kind}s": (catalogs.resolve(kind, name),) for kind, name in named.items()}
     ids |= {each: (catalogs.resolve("format", getattr(point, each)),) for each in ("weights", "kv")}
-    parallel = ({"tp": point.tp, "pp": point.pp, "ep": point.ep},)
+    parallel = ({each: getattr(point, each) for each in PARALLEL},)
     facts = {**({} if point.workload else LENGTHS), **point.facts}
     grid = Grid("point", **ids, parallel=parallel, batches=(point.batch,), market=point.market)
     axes = axes_of(catalogs, grid, as_of)
@@ -119,7 +120,7 @@ def refuse_infeasible(row: pl.DataFrame, formulas: Book) -> None:
     """Raise PipelineError with every rule that the plan breaks."""
     reasons = [f"- {formulas[rule].summary}" for rule in RULES if not row[rule].item()]
     if reasons:
-        plan = ("model", "weights", "kv", "accelerator", "engine", "tp", "pp", "ep")
+        plan = ("model", "weights", "kv", "accelerator", "engine", *PARALLEL)
         keys = ", ".join(f"{name} {row[name].item()}" for name in plan)
         raise PipelineError("\n".join([f"this plan cannot run: {keys}", *reasons]))
 

@@ -70,7 +70,7 @@ whole, real, priced, edge = Column(COUNT, 0), Column(REAL), Column(REAL, nullabl
 
 SHARED: dict[str, Column] = {
     "model": name, "weights": name, "kv": name, "engine": name, "accelerator": name,
-    "device_count": count, "tp": count, "pp": count, "ep": count,
+    "device_count": count, "tp": count, "pp": count, "ep": count, "dp": count,
     "workload": name, "prompt_tokens": count, "output_tokens": count,
     "batch": count,
     "parameter_count": count, "active_parameter_count": count,
@@ -111,7 +111,8 @@ DESCRIBED = {
     "accelerator": "Device: an id of catalogs/accelerators.",
     "tp": "Tensor-parallel ranks.",
     "pp": "Pipeline stages.",
-    "ep": "Expert-parallel ranks, among the tensor-parallel ones.",
+    "ep": "Expert-parallel ranks, among the tensor- and data-parallel ones.",
+    "dp": "Data-parallel groups of attention: each has tp ranks and a share of the batch; experts are spread over all.",
     "workload": "Kind of traffic: an id of catalogs/workloads.",
     "batch": "Sequences running at once on one replica; in `capacity` the operating batch: batch_slo, "
     "or the largest that runs where no batch meets the objectives, or 1 where nothing fits.",
@@ -123,15 +124,15 @@ DESCRIBED = {
     "price_date": "Day from which that price holds.",
 }
 
+RANK_BATCH = -(-pl.col("batch") // pl.col("dp"))
+
 LAWS: dict[str, pl.Expr] = {
     "vram_is_the_sum_of_its_parts": pl.col("vram_bytes")
-    == pl.sum_horizontal("weight_bytes", "activation_bytes", "overhead_bytes")
-    + pl.col("batch") * pl.col("sequence_bytes"),
-    "fits_is_room_in_the_pool": pl.col("fits")
-    == (pl.col("batch") * pl.col("sequence_bytes") <= pl.col("kv_pool_bytes")),
+    == pl.sum_horizontal("weight_bytes", "activation_bytes", "overhead_bytes") + RANK_BATCH * pl.col("sequence_bytes"),
+    "fits_is_room_in_the_pool": pl.col("fits") == (RANK_BATCH * pl.col("sequence_bytes") <= pl.col("kv_pool_bytes")),
     "what_does_not_fit_is_limited_by_memory": pl.col("fits") == (pl.col("limited_by") != "memory"),
     "the_first_token_comes_before_the_last": pl.col("ttft_s") <= pl.col("e2e_s"),
-    "replica_is_tp_times_pp_devices": pl.col("device_count") == pl.col("tp") * pl.col("pp"),
+    "replica_is_tp_times_pp_times_dp_devices": pl.col("device_count") == pl.col("tp") * pl.col("pp") * pl.col("dp"),
     **{
         f"{x}_lies_in_its_band": (pl.col(f"{x}_lo") <= pl.col(x) * 1.001) & (pl.col(x) <= pl.col(f"{x}_hi") * 1.001)
         for x in ("vram_bytes", "ttft_s", "tpot_s", "output_tokens_per_s")
@@ -142,7 +143,7 @@ ANSWER_LAWS: dict[str, pl.Expr] = {
     "the_safe_batch_is_at_most_the_largest": pl.col("batch_max_lo") <= pl.col("batch_max"),
     "the_slo_batch_is_at_most_the_largest": pl.col("batch_slo") <= pl.col("batch_max"),
     "batch_max_is_what_the_pool_holds": pl.col("batch_max")
-    == (pl.col("kv_pool_bytes") // pl.col("sequence_bytes")).clip(0),
+    == (pl.col("kv_pool_bytes") // pl.col("sequence_bytes")).clip(0) * pl.col("dp"),
 }
 
 

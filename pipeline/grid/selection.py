@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pipeline.facts.catalog import Catalogs
 
 SUFFIX = ".toml"
+PARALLEL = ("tp", "pp", "ep", "dp")
+"""How a replica is spread over devices."""
 KIND_OF = {
     "models": "model",
     "weights": "format",
@@ -234,11 +236,11 @@ def parallel_plans(path: Path, said: object, problems: list[str]) -> tuple[dict[
     """A list of tables such as { tp = 4, pp = 2 }; what is left out is 1."""
     plans = []
     for plan in said if isinstance(said, list) else []:
-        unknown = plan.keys() - {"tp", "pp", "ep"} if isinstance(plan, dict) else {str(plan)}
+        unknown = plan.keys() - {*PARALLEL} if isinstance(plan, dict) else {str(plan)}
         if unknown or not all(type(n) is int and 1 <= n <= 4096 for n in plan.values()):  # noqa: PLR2004
-            problems.append(f"{path}: parallel: {plan} is not a table of tp, pp, ep from 1 to 4096")
+            problems.append(f"{path}: parallel: {plan} is not a table of {', '.join(PARALLEL)} from 1 to 4096")
         else:
-            plans.append({"tp": plan.get("tp", 1), "pp": plan.get("pp", 1), "ep": plan.get("ep", 1)})
+            plans.append({each: plan.get(each, 1) for each in PARALLEL})
     plans = [plan for place, plan in enumerate(plans) if plan not in plans[:place]]
     if not plans:
         problems.append(f"{path}: 'parallel' is missing or empty")

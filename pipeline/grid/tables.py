@@ -73,7 +73,7 @@ def with_batches(rows: pl.DataFrame, late: list[Quantity]) -> pl.DataFrame:
         )
 
     reads = list(dict.fromkeys(c for q in objectives for c in q.inputs if c in rows.columns))
-    rows = rows.with_columns(batch_top=pl.min_horizontal("batch_max", "sequences_max"))
+    rows = rows.with_columns(batch_top=pl.min_horizontal("batch_max", col("sequences_max") * col("dp")))
     rows = rows.with_columns(batch_slo=largest(rows.select(*reads, "batch_top"), col("batch_top"), load))
     chosen = pl.when(col("batch_slo") > 0).then("batch_slo").otherwise(col("batch_top").clip(1))
     return rows.with_columns(batch=chosen)

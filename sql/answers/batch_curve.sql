@@ -9,7 +9,7 @@
 -- Over the batches of the grid, one plan for each model, workload and accelerator: the cheapest that meets the objectives,
 -- else the fastest.
 WITH chosen AS (
-    SELECT model, weights, kv, engine, accelerator, device_count, tp, pp, ep, workload
+    SELECT model, weights, kv, engine, accelerator, device_count, tp, pp, ep, dp, workload
     FROM capacity
     WHERE batch_max > 0
       AND ($model IS NULL OR model = $model)
@@ -21,7 +21,7 @@ WITH chosen AS (
     QUALIFY row_number() OVER (
         PARTITION BY model, workload, accelerator
         ORDER BY batch_slo > 0 DESC, usd_per_mtok_output NULLS LAST, output_tokens_per_s / device_count DESC,
-                 device_count, weights, kv, engine, tp, pp, ep
+                 device_count, weights, kv, engine, tp, pp, ep, dp
     ) = 1
 )
 SELECT model, workload, accelerator, device_count, weights, engine, batch,
@@ -30,7 +30,7 @@ SELECT model, workload, accelerator, device_count, weights, engine, batch,
        round(1e3 * estimates.tpot_s, 2)         AS tpot_ms,
        round(vram_bytes / 1e9, 1)               AS memory_gb,
        round(usd_per_mtok_output::DOUBLE, 3)    AS usd_per_mtok_output
-FROM estimates JOIN chosen USING (model, weights, kv, engine, accelerator, device_count, tp, pp, ep, workload)
+FROM estimates JOIN chosen USING (model, weights, kv, engine, accelerator, device_count, tp, pp, ep, dp, workload)
 WHERE fits
 ORDER BY model, workload, accelerator, batch
 LIMIT $limit::BIGINT

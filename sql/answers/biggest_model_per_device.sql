@@ -21,7 +21,7 @@ WHERE batch_max_lo >= 1
   AND ($workload IS NULL OR workload = $workload)
 QUALIFY row_number() OVER (
     PARTITION BY accelerator
-    ORDER BY parameter_count DESC, batch_max DESC, model, workload, weights, kv, engine, tp, pp, ep
+    ORDER BY parameter_count DESC, batch_max DESC, model, workload, weights, kv, engine, tp, pp, ep, dp
 ) = 1
 ORDER BY parameter_count DESC, accelerator
 LIMIT $limit::BIGINT

@@ -9,11 +9,11 @@
 -- $limit: rows at most (default: 20)
 -- One row per model, workload and accelerator. Own objectives are searched over the batches of the grid.
 WITH candidates AS (
-    SELECT model, workload, accelerator, device_count, weights, kv, engine, tp, pp, ep, batch, ttft_s, tpot_s, usd_per_mtok_output
+    SELECT model, workload, accelerator, device_count, weights, kv, engine, tp, pp, ep, dp, batch, ttft_s, tpot_s, usd_per_mtok_output
     FROM capacity
     WHERE batch_slo > 0
     UNION ALL
-    SELECT model, workload, accelerator, device_count, weights, kv, engine, tp, pp, ep, batch, ttft_s, tpot_s, usd_per_mtok_output
+    SELECT model, workload, accelerator, device_count, weights, kv, engine, tp, pp, ep, dp, batch, ttft_s, tpot_s, usd_per_mtok_output
     FROM estimates
     WHERE fits AND ($ttft_s IS NOT NULL OR $tpot_s IS NOT NULL)
 )
@@ -33,7 +33,7 @@ WHERE candidates.ttft_s <= coalesce($ttft_s::DOUBLE, ttft_slo_s)
   AND ($workload IS NULL OR workload = $workload)
 QUALIFY row_number() OVER (
     PARTITION BY model, workload, accelerator
-    ORDER BY candidates.usd_per_mtok_output, device_count, batch, weights, kv, engine, tp, pp, ep
+    ORDER BY candidates.usd_per_mtok_output, device_count, batch, weights, kv, engine, tp, pp, ep, dp
 ) = 1
 ORDER BY candidates.usd_per_mtok_output, model, workload, accelerator
 LIMIT $limit::BIGINT

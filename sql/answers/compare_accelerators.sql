@@ -17,7 +17,7 @@ WITH best AS (
       AND ($workload IS NULL OR workload = $workload)
     QUALIFY row_number() OVER (
         PARTITION BY model, workload, accelerator
-        ORDER BY tokens_per_s_per_device DESC, device_count, weights, kv, engine, tp, pp, ep
+        ORDER BY tokens_per_s_per_device DESC, device_count, weights, kv, engine, tp, pp, ep, dp
     ) = 1
 )
 SELECT model, workload, accelerator,

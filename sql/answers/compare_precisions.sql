@@ -19,7 +19,7 @@ WITH best AS (
       AND ($device_count IS NULL OR device_count = $device_count)
     QUALIFY row_number() OVER (
         PARTITION BY model, workload, accelerator, device_count, weights, kv
-        ORDER BY output_tokens_per_s DESC, engine, tp, pp, ep
+        ORDER BY output_tokens_per_s DESC, engine, tp, pp, ep, dp
     ) = 1
 ), compared AS (
     SELECT *,

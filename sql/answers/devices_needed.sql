@@ -25,7 +25,7 @@ SELECT model, workload, accelerator,
 FROM fleets
 QUALIFY row_number() OVER (
     PARTITION BY model, workload, accelerator
-    ORDER BY replicas * fleets.usd_per_hour NULLS LAST, replicas * device_count, device_count, weights, kv, engine, tp, pp, ep
+    ORDER BY replicas * fleets.usd_per_hour NULLS LAST, replicas * device_count, device_count, weights, kv, engine, tp, pp, ep, dp
 ) = 1
 ORDER BY replicas * fleets.usd_per_hour NULLS LAST, devices, model, workload, accelerator
 LIMIT $limit::BIGINT

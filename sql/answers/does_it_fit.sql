@@ -25,7 +25,7 @@ SELECT model, workload, accelerator, weights,
 FROM needs
 QUALIFY row_number() OVER (
     PARTITION BY model, workload, accelerator, weights
-    ORDER BY holds DESC, if(holds, device_count, 0), needed_bytes, device_count, engine, kv, tp, pp, ep
+    ORDER BY holds DESC, if(holds, device_count, 0), needed_bytes, device_count, engine, kv, tp, pp, ep, dp
 ) = 1
 ORDER BY holds DESC, device_count, needed_bytes / device_memory_bytes DESC, model, workload, accelerator, weights
 LIMIT $limit::BIGINT

@@ -21,7 +21,7 @@ WHERE batch_slo > 0 AND energy_j_per_token IS NOT NULL
   AND ($workload IS NULL OR workload = $workload)
 QUALIFY row_number() OVER (
     PARTITION BY model, workload, accelerator
-    ORDER BY capacity.energy_j_per_token, device_count, weights, kv, engine, tp, pp, ep
+    ORDER BY capacity.energy_j_per_token, device_count, weights, kv, engine, tp, pp, ep, dp
 ) = 1
 ORDER BY model, workload, capacity.energy_j_per_token, accelerator
 LIMIT $limit::BIGINT

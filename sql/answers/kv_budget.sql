@@ -27,7 +27,7 @@ WHERE batch_max > 0
   AND ($device_count IS NULL OR device_count = $device_count)
 QUALIFY row_number() OVER (
     PARTITION BY model, workload, accelerator, device_count, weights, kv, engine
-    ORDER BY batch_max DESC, tp, pp, ep
+    ORDER BY batch_max DESC, tp, pp, ep, dp
 ) = 1
 ORDER BY model, workload, accelerator, device_count, batch_max DESC, weights, kv, engine
 LIMIT $limit::BIGINT

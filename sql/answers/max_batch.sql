@@ -22,7 +22,7 @@ WHERE ($model IS NULL OR model = $model)
   AND ($device_count IS NULL OR device_count = $device_count)
 QUALIFY row_number() OVER (
     PARTITION BY model, workload, accelerator, device_count, weights, engine
-    ORDER BY batch_max DESC, batch_max_usd_per_mtok_output NULLS LAST, kv, tp, pp, ep
+    ORDER BY batch_max DESC, batch_max_usd_per_mtok_output NULLS LAST, kv, tp, pp, ep, dp
 ) = 1
 ORDER BY batch_max_usd_per_mtok_output NULLS LAST, batch_max DESC,
          model, workload, accelerator, device_count, weights, engine

@@ -19,7 +19,7 @@ WHERE ($model IS NULL OR model = $model)
   AND ($device_count IS NULL OR device_count = $device_count)
 QUALIFY row_number() OVER (
     PARTITION BY model, accelerator, device_count, weights, engine
-    ORDER BY context_max_tokens DESC, kv, tp, pp, ep, workload
+    ORDER BY context_max_tokens DESC, kv, tp, pp, ep, dp, workload
 ) = 1
 ORDER BY context_tokens DESC, device_count, memory_holds_tokens DESC, model, accelerator, weights, engine
 LIMIT $limit::BIGINT

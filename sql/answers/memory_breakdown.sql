@@ -25,7 +25,7 @@ WHERE ($model IS NULL OR model = $model)
   AND ($device_count IS NULL OR device_count = $device_count)
 QUALIFY row_number() OVER (
     PARTITION BY model, workload, accelerator, device_count, weights, kv, engine
-    ORDER BY fits DESC, output_tokens_per_s DESC, tp, pp, ep
+    ORDER BY fits DESC, output_tokens_per_s DESC, tp, pp, ep, dp
 ) = 1
 ORDER BY model, workload, accelerator, fits DESC, device_count, weights, kv, engine
 LIMIT $limit::BIGINT

@@ -10,7 +10,7 @@
 WITH fastest AS (
     SELECT model, workload,
            min({'e2e_s': e2e_s, 'usd': usd_per_mtok_output, 'accelerator': accelerator, 'device_count': device_count,
-                'weights': weights, 'kv': kv, 'engine': engine, 'tp': tp, 'pp': pp, 'ep': ep,
+                'weights': weights, 'kv': kv, 'engine': engine, 'tp': tp, 'pp': pp, 'ep': ep, 'dp': dp,
                 'batch': batch, 'ttft_s': ttft_s, 'tpot_s': tpot_s}) AS plan
     FROM estimates
     WHERE fits AND usd_per_mtok_output IS NOT NULL

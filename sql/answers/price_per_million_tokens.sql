@@ -23,7 +23,7 @@ WHERE batch_slo > 0 AND usd_per_mtok_output IS NOT NULL
   AND ($workload IS NULL OR workload = $workload)
 QUALIFY row_number() OVER (
     PARTITION BY model, workload
-    ORDER BY capacity.usd_per_mtok_output, device_count, accelerator, weights, kv, engine, tp, pp, ep
+    ORDER BY capacity.usd_per_mtok_output, device_count, accelerator, weights, kv, engine, tp, pp, ep, dp
 ) = 1
 ORDER BY capacity.usd_per_mtok_output, model, workload
 LIMIT $limit::BIGINT

@@ -22,7 +22,7 @@ WHERE fits AND batch = (SELECT max(batch) FROM estimates WHERE batch <= $batch::
   AND ($workload IS NULL OR workload = $workload)
 QUALIFY row_number() OVER (
     PARTITION BY model, workload, accelerator, device_count
-    ORDER BY estimates.output_tokens_per_s DESC, weights, kv, engine, tp, pp, ep
+    ORDER BY estimates.output_tokens_per_s DESC, weights, kv, engine, tp, pp, ep, dp
 ) = 1
 ORDER BY model, workload, tokens_per_s_per_device DESC, accelerator, device_count
 LIMIT $limit::BIGINT

@@ -6,5 +6,5 @@ WHERE batch_slo > 0
 QUALIFY row_number() OVER (
     PARTITION BY model, workload
     ORDER BY usd_per_mtok_output NULLS LAST, output_tokens_per_s / device_count DESC,
-             device_count, accelerator, weights, kv, engine, tp, pp, ep
+             device_count, accelerator, weights, kv, engine, tp, pp, ep, dp
 ) = 1;

@@ -1,0 +1,128 @@
+"""The command that fits constants to measurements: calibrate."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.cli.options import catalogs_option, loaded
+from pipeline.cli.output import as_json, plain, show, talk
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pipeline.evidence.calibrate import Calibration, Fit
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, type=FILE, metavar="FILE...")
+@click.option(
+    "--out",
+    type=FILE,
+    default=Path("capgrid-catalogs/calibration.toml"),
+    show_default=True,
+    help="Catalog file to write; blocks of the same engine or device are replaced, others kept.",
+)
+@click.option(
+    "--fit", "names", default="", help="Constants to fit, with commas between.  [default: what the rows bear]"
+)
+@click.option("--dry-run", is_flag=True, help="Fit and report, and write nothing.")
+@click.option("--force", is_flag=True, help="Write constants that do not improve held-out errors too.")
+@click.option("--json", "as_data", is_flag=True, help="Print fits, held-out errors and warnings as JSON.")
+@catalogs_option
+def calibrate(files: tuple[Path, ...], out: Path, names: str, catalogs_folder: Path | None, **flags: bool) -> None:
+    """Fit constants of engines and devices to your measurements, and write them as a catalog file.
+
+    Files are as for backtest. Each engine needs 10 rows for each constant, and is judged by rows
+    that were left out: whole configurations, models, devices. Constants of a device
+    (achieved_bytes_ratio, achieved_flop_ratio) are fitted where --fit names them.
+
+    \b
+    Example:
+      printf 'model,accelerator,kind,quantity,prompt_tokens,output_tokens,batch,value\\n' > runs.csv
+      printf 'llama-3.1-8b,h100,closed_loop,itl_s,%s,256,%s,%s\\n' >> runs.csv \\
+        512 1 .0081 512 4 .0083 512 16 .0094 512 64 .0139 \\
+        1024 1 .0081 1024 4 .0084 1024 16 .0100 1024 64 .0177 \\
+        2048 1 .0082 2048 4 .0088 2048 16 .0113 2048 64 .0261
+      capgrid calibrate runs.csv
+    """  # noqa: D301
+    from pipeline.evidence.calibrate import calibration  # noqa: PLC0415
+    from pipeline.evidence.constants import chosen  # noqa: PLC0415
+    from pipeline.evidence.measurements import read_measurements  # noqa: PLC0415
+
+    wanted = chosen(name.strip() for name in names.split(",") if name.strip())
+    today = datetime.now().astimezone().date()
+    report = calibration(read_measurements(files), loaded(catalogs_folder), today, wanted)
+    report.warnings += [worse(fit) for fit in report.fits if not fit.improves]
+    kept = [] if flags["dry_run"] else [fit for fit in report.fits if fit.improves or flags["force"]]
+    write(kept, out, files)
+    tell(report, as_data=flags["as_data"])
+    talk(usage(kept, out, dry=flags["dry_run"]))
+
+
+def worse(fit: Fit) -> str:
+    """What is said of constants that do not help."""
+    held = fit.held[0]
+    return (
+        f"{fit.name}: with {held.left_out} left out, the median error does not improve "
+        f"({held.median_before:.1%} before, {held.median_after:.1%} after): not written unless --force"
+    )
+
+
+def write(fits: Sequence[Fit], out: Path, files: Sequence[Path]) -> None:
+    """Write the constants of some fits."""
+    import pipeline  # noqa: PLC0415
+    from pipeline.evidence.calibration_file import block_of, note_of, written  # noqa: PLC0415
+
+    today = datetime.now().astimezone().date()
+    if fits:
+        written(out, [block_of(fit, today, note_of(files, fit)) for fit in fits], pipeline.catalogs)
+
+
+def usage(fits: Sequence[Fit], out: Path, *, dry: bool) -> str:
+    """What to do with what was written."""
+    if not fits:
+        return "nothing written" + (": a dry run" if dry else "")
+    return (
+        f"{len(fits)} {'block' if len(fits) == 1 else 'blocks'} written: {out}\n"
+        f"to use {'it' if len(fits) == 1 else 'them'}: --catalogs {out.parent} with any command, "
+        f"or export CAPGRID_CATALOGS={out.parent}"
+    )
+
+
+def tell(report: Calibration, *, as_data: bool) -> None:
+    """Print the constants and the held-out errors; warnings go to stderr."""
+    import polars as pl  # noqa: PLC0415
+
+    told = report.as_data()
+    for warning in told["warnings"]:
+        talk(f"warning: {warning}")
+    if as_data:
+        click.echo(as_json(plain(told)))
+        return
+    for part in ("fits", "held_out"):
+        rows = [dict(readable(row)) for row in told[part]]
+        show(pl.DataFrame(rows, infer_schema_length=None), "table")
+        click.echo()
+
+
+def readable(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """A row as a table shows it: of correlations the closest, errors in per cent."""
+    for name, value in row.items():
+        if name == "correlations":
+            nearest = max(value, key=lambda each: abs(value[each]), default=None)
+            yield "correlation", f"{value[nearest]:+.2f} {nearest}" if nearest else "-"
+        elif name.startswith(("median", "p90")):
+            yield name, f"{value:.1%}"
+        elif isinstance(value, float):
+            yield name, f"{value:.4g}"
+        else:
+            yield name, value
+
+
+COMMANDS = (calibrate,)
