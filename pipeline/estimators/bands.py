@@ -48,18 +48,19 @@ def limited_by(limited_by_code: Expr) -> Expr:
 
 
 @quantity
-def spread_ratio(confidence_code: Expr, spread_0_ratio: Expr, spread_1_ratio: Expr, spread_2_ratio: Expr) -> Expr:
-    """How much wider the band of times is than on a measured device.
+def spread_ratio(
+    confidence_code: Expr,
+    spread_0_ratio: Expr,
+    spread_1_ratio: Expr,
+    spread_2_ratio: Expr,
+    engine_spread_ratio: Expr,
+) -> Expr:
+    """How much wider the band of times is than on a measured device, with the best known engine.
 
-    Source: step-time study, section 6; catalogs/efficiencies.
+    Source: step-time study, section 6; catalogs/efficiencies, catalogs/engines.
     """
-    return (
-        pl.when(confidence_code == 0)
-        .then(spread_0_ratio)
-        .when(confidence_code == 1)
-        .then(spread_1_ratio)
-        .otherwise(spread_2_ratio)
-    )
+    chosen = pl.when(confidence_code == 0).then(spread_0_ratio).when(confidence_code == 1).then(spread_1_ratio)
+    return chosen.otherwise(spread_2_ratio) * engine_spread_ratio
 
 
 # ----- memory: one-sided errors of 95 %, a term each

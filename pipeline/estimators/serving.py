@@ -69,14 +69,36 @@ def decode_step_s(
 
 
 @quantity
+def prompt_overlap_ratio(prompt_tokens: Expr, pp: Expr, batched_tokens_max: Expr) -> Expr:
+    """How much faster pipeline stages read a prompt that is cut into pieces, than one stage after the other.
+
+    Source: step-time study, section 5: (u p / (u + p - 1))^0.7 for u pieces and p stages, llama.cpp.
+
+    >>> from pipeline.core.quantity import at
+    >>> at(prompt_overlap_ratio, prompt_tokens=512, pp=4, batched_tokens_max=512)
+    1.0
+    """
+    pieces = (prompt_tokens / batched_tokens_max.clip(1)).ceil().clip(1.0)
+    pieces = pl.when(batched_tokens_max > 0).then(pieces).otherwise(1.0)
+    return (pieces * pp / (pieces + pp - 1)).pow(0.7)
+
+
+@quantity
 def prompt_step_s(
-    prompt_s: Expr, step_overhead_s: Expr, engine_flop_ratio: Expr, layer_count: Expr, engine_layer_floor_s: Expr
+    prompt_s: Expr,
+    prompt_overlap_ratio: Expr,
+    step_overhead_s: Expr,
+    engine_flop_ratio: Expr,
+    layer_count: Expr,
+    engine_layer_floor_s: Expr,
 ) -> Expr:
     """Prefill of one prompt on an idle replica, as the engine runs it.
 
     Source: step-time study, t_1.
     """
-    return (prompt_s / engine_flop_ratio + step_overhead_s).clip(layer_count * engine_layer_floor_s)
+    return (prompt_s / (engine_flop_ratio * prompt_overlap_ratio) + step_overhead_s).clip(
+        layer_count * engine_layer_floor_s
+    )
 
 
 @quantity

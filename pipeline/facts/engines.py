@@ -98,6 +98,9 @@ class Engine(pa.DataFrameModel):
     )
     engine_first_token_steps: pl.Float64 = fact("Decode steps before the first token is visible.", ge=0, le=1000)
     engine_burst_ratio: pl.Float64 = fact("Share of others' prompts that are read before one's own.", ge=0, le=1)
+    engine_spread_ratio: pl.Float64 = fact(
+        "Width of the bands of times and rates against the best known engine.", ge=1, le=10
+    )
     formats: Texts = fact("Number formats of weights that it reads.")
     kv_formats: Texts = fact("Number formats of its cache.")
     architectures: Texts = fact("Device architectures that it runs on.")

@@ -43,8 +43,8 @@ KEYS = [
 ]
 """What tells two rows of `capacity` apart; `estimates` has `batch` besides."""
 
-FOR_PEOPLE = ["name", "checkpoint_weights", "hf_id", "aliases", "family", "release_date", "verdict", "vendor", "device_class",
-              "badge_memory_bytes", "version", "from_version", "memory_setting"]  # fmt: skip
+FOR_PEOPLE = ["name", "hf_id", "aliases", "family", "release_date", "verdict", "vendor", "device_class",
+              "badge_memory_bytes", "checkpoint_weights", "version", "from_version", "memory_setting"]  # fmt: skip
 
 MEASURED = ("measured_accelerators", "memory_measured_accelerators")
 """Lists of an engine that name devices: where its times, and where its memory were measured."""
