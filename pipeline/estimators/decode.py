@@ -47,13 +47,18 @@ def _attend_of(kind: str) -> Quantity:
 
 @quantity
 def mla_attend_flop(
-    microbatch: Expr, heads: Expr, tp: Expr, decode_context_tokens: Expr, kv_latent_dim: Expr, rope_head_dim: Expr
+    decode_step_tokens: Expr,
+    heads: Expr,
+    tp: Expr,
+    decode_context_tokens: Expr,
+    kv_latent_dim: Expr,
+    rope_head_dim: Expr,
 ) -> Expr:
     """Arithmetic of one layer's decode attention on the latent, which every query head reads anew.
 
     Source: arXiv:2405.04434, section 2.1 (absorbed form): 2 (H / tp) ctx (2 kv_latent + rope) a sequence.
     """
-    return 2.0 * microbatch * (heads / tp) * decode_context_tokens * (2 * kv_latent_dim + rope_head_dim)
+    return 2.0 * decode_step_tokens * (heads / tp) * decode_context_tokens * (2 * kv_latent_dim + rope_head_dim)
 
 
 @quantity
@@ -136,16 +141,16 @@ def with_decode(book: Book, kinds: list[str]) -> Book:
         summed("decode_sequence_read_bytes", read, "Cache that one sequence's next token reads on one device."),
     ]
     book = {**book, **{q.name: q for q in made}}
-    book = again(book, "decode", "distinct_experts", step_tokens=one_token_each)
-    return again(book, "decode", "kernels_s", step_tokens=one_token_each, step_sequences=one_token_each)
+    book = again(book, "decode", "distinct_experts", step_tokens=tokens_of_each)
+    return again(book, "decode", "kernels_s", step_tokens=tokens_of_each, step_sequences=tokens_of_each)
 
 
-def one_token_each(microbatch: Expr) -> Expr:
-    """A decode step is one token of every sequence.
+def tokens_of_each(microbatch: Expr, verified_tokens: Expr) -> Expr:
+    """A decode step is one token of every sequence, or several that were drafted and are verified together.
 
-    Definition.
+    Source: speculative decoding, arXiv:2211.17192, section 2.
     """
-    return microbatch
+    return microbatch * verified_tokens
 
 
 @quantity

@@ -4,23 +4,34 @@ import polars as pl
 from polars import Expr
 
 from pipeline.core.quantity import Book, Quantity, again, quantity, summed
-from pipeline.estimators.decode import one_token_each
-
-CHUNK_TOKENS = 8192
-"""Prompt tokens that engines put into one step where requests queue up. Source: step-time study."""
+from pipeline.estimators.decode import tokens_of_each
 
 
 @quantity
-def joining_prompts(prompt_tokens: Expr, microbatch: Expr) -> Expr:
-    """Prompts that join one decode step together, where many wait.
+def read_prompt_tokens(prompt_tokens: Expr, cached_prompt_ratio: Expr) -> Expr:
+    """Tokens of a prompt that must be read: all but those whose cache is found from before, and one at least.
 
-    Source: step-time study, j = clip(8192 / s, 1, b).
+    Source: SGLang, arXiv:2312.07104, RadixAttention; catalogs/workloads.
 
     >>> from pipeline.core.quantity import at
-    >>> [at(joining_prompts, prompt_tokens=2048, microbatch=batch) for batch in (2.0, 64.0)]
+    >>> at(read_prompt_tokens, prompt_tokens=1000, cached_prompt_ratio=0.25)
+    750
+    """
+    return (prompt_tokens * (1.0 - cached_prompt_ratio)).ceil().clip(1.0).cast(pl.Int64)
+
+
+@quantity
+def joining_prompts(read_prompt_tokens: Expr, chunk_tokens: Expr, microbatch: Expr) -> Expr:
+    """Prompts that join one decode step together, where many wait.
+
+    Source: step-time study, j = clip(chunk / s, 1, b).
+
+    >>> from pipeline.core.quantity import at
+    >>> chunks = {"read_prompt_tokens": 2048, "chunk_tokens": 8192}
+    >>> [at(joining_prompts, microbatch=batch, **chunks) for batch in (2.0, 64.0)]
     [2.0, 4.0]
     """
-    return pl.min_horizontal((CHUNK_TOKENS / prompt_tokens).clip(1.0), microbatch)
+    return pl.min_horizontal((chunk_tokens / read_prompt_tokens).clip(1.0), microbatch)
 
 
 def score_s(
@@ -58,17 +69,26 @@ def _score_of(kind: str) -> Quantity:
 
 
 @quantity
-def prompt_s(prompt_kernels_s: Expr, prompt_score_s: Expr) -> Expr:
+def read_score_s(prompt_score_s: Expr, cached_prompt_ratio: Expr) -> Expr:
+    """Prefill attention of the tokens that must be read: they still see the whole prompt.
+
+    Source: pairs of a causal mask: s^2 / 2 less (c s)^2 / 2.
+    """
+    return prompt_score_s * (1.0 - cached_prompt_ratio * cached_prompt_ratio)
+
+
+@quantity
+def prompt_s(prompt_kernels_s: Expr, read_score_s: Expr) -> Expr:
     """What the devices do to read one prompt on an idle replica.
 
     Definition.
     """
-    return prompt_kernels_s + prompt_score_s
+    return prompt_kernels_s + read_score_s
 
 
 @quantity
 def joining_prompt_s(
-    mixed_kernels_s: Expr, decode_kernels_s: Expr, joining_prompts: Expr, prompt_score_s: Expr, pp: Expr
+    mixed_kernels_s: Expr, decode_kernels_s: Expr, joining_prompts: Expr, read_score_s: Expr, pp: Expr
 ) -> Expr:
     """Device time that one more prompt adds to a decoding batch: its marginal cost.
 
@@ -76,7 +96,7 @@ def joining_prompt_s(
 
     Source: step-time study, t_p = (step(b decode + j prompts) - step(b)) / j.
     """
-    return ((mixed_kernels_s - decode_kernels_s) / joining_prompts + prompt_score_s) / pp
+    return ((mixed_kernels_s - decode_kernels_s) / joining_prompts + read_score_s) / pp
 
 
 def with_prefill(book: Book, kinds: list[str]) -> Book:
@@ -85,15 +105,15 @@ def with_prefill(book: Book, kinds: list[str]) -> Book:
     made = [*map(_score_of, kinds), summed("prompt_score_s", score, "Prefill attention of all layers for one prompt.")]
     book = {**book, **{q.name: q for q in made}}
     book = again(book, "prompt", "kernels_s", step_tokens=whole_prompt, step_sequences=one_sequence)
-    return again(book, "mixed", "kernels_s", step_tokens=mixed_tokens, step_sequences=one_token_each)
+    return again(book, "mixed", "kernels_s", step_tokens=mixed_tokens, step_sequences=tokens_of_each)
 
 
-def whole_prompt(prompt_tokens: Expr) -> Expr:
-    """A prompt's step has all of its tokens.
+def whole_prompt(read_prompt_tokens: Expr) -> Expr:
+    """A prompt's step has all of its tokens that must be read.
 
     Definition.
     """
-    return prompt_tokens
+    return read_prompt_tokens
 
 
 def one_sequence(prompt_tokens: Expr) -> Expr:
@@ -104,9 +124,9 @@ def one_sequence(prompt_tokens: Expr) -> Expr:
     return prompt_tokens.clip(1, 1)
 
 
-def mixed_tokens(microbatch: Expr, joining_prompts: Expr, prompt_tokens: Expr) -> Expr:
+def mixed_tokens(microbatch: Expr, verified_tokens: Expr, joining_prompts: Expr, read_prompt_tokens: Expr) -> Expr:
     """Tokens of a step in which prompts join a decoding batch.
 
     Definition.
     """
-    return microbatch + joining_prompts * prompt_tokens
+    return microbatch * verified_tokens + joining_prompts * read_prompt_tokens

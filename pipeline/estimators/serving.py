@@ -59,13 +59,19 @@ def step_overhead_s(
 
 @quantity
 def decode_step_s(
-    decode_s: Expr, step_overhead_s: Expr, engine_bytes_ratio: Expr, layer_count: Expr, engine_layer_floor_s: Expr
+    decode_s: Expr,
+    step_overhead_s: Expr,
+    engine_bytes_ratio: Expr,
+    layer_count: Expr,
+    engine_layer_floor_s: Expr,
+    draft_ratio: Expr,
 ) -> Expr:
-    """One decode step as the engine runs it; never faster than its host can launch kernels.
+    """One decode step as the engine runs it, drafting included; never faster than its host can launch kernels.
 
     Source: step-time study, step d(b); transformers is bound by a CPU floor per layer.
     """
-    return (decode_s / engine_bytes_ratio + step_overhead_s).clip(layer_count * engine_layer_floor_s)
+    step_s = (decode_s / engine_bytes_ratio + step_overhead_s).clip(layer_count * engine_layer_floor_s)
+    return step_s * (1.0 + draft_ratio)
 
 
 @quantity
@@ -118,29 +124,65 @@ def ttft_s(
     is_static: Expr,
     engine_first_token_steps: Expr,
     engine_burst_ratio: Expr,
+    kv_transfer_s: Expr,
 ) -> Expr:
     """Time to first token at this batch: own prefill, steps until it is visible, other prompts in the way.
 
     Static: all prompts are read before the first token. Closed loop: an engine lets some decode
     steps pass before it shows a token, and some of the other clients' prompts come first. Waiting
-    for a free place is not in it.
+    for a free place is not in it. Where workers of their own read prompts, the cache must travel.
 
     Source: step-time study, TTFT = t_1 + S d(b) + g c t_p.
     """
     steps = engine_first_token_steps * ~is_static
     ahead = engine_burst_ratio * ~is_static + 1.0 * is_static
-    return prompt_step_s + steps * decode_step_s + ahead * joining_s
+    return prompt_step_s + kv_transfer_s + steps * decode_step_s + ahead * joining_s
+
+
+@quantity
+def kv_transfer_s(
+    is_disaggregated: Expr,
+    kv_bytes_per_sequence: Expr,
+    prompt_tokens: Expr,
+    output_tokens: Expr,
+    peer_bytes_per_s: Expr,
+) -> Expr:
+    """Handing a prompt's cache from the workers that read it to those that write on; none where they are the same.
+
+    Source: DistServe, arXiv:2401.09670, section 4; the rate is that of collectives.
+    """
+    share = prompt_tokens / (prompt_tokens + output_tokens)
+    moved_s = (kv_bytes_per_sequence * share / peer_bytes_per_s).fill_null(0.0)
+    return pl.when(is_disaggregated).then(moved_s).otherwise(0.0)
 
 
 @quantity
 def tpot_s(
-    decode_step_s: Expr, joining_s: Expr, is_static: Expr, engine_prefill_share_ratio: Expr, output_tokens: Expr
+    decode_step_s: Expr,
+    joining_s: Expr,
+    is_static: Expr,
+    is_disaggregated: Expr,
+    engine_prefill_share_ratio: Expr,
+    output_tokens: Expr,
+    accepted_tokens: Expr,
 ) -> Expr:
     """Mean time between output tokens after the first: a decode step and its share of joining prompts.
 
+    A step yields several tokens where drafts are accepted. Prompts read elsewhere are not in the way.
+
     Source: step-time study, TPOT = d(b) + phi b t_p / o.
     """
-    return decode_step_s + engine_prefill_share_ratio * ~is_static * joining_s / output_tokens
+    share = engine_prefill_share_ratio * ~(is_static | is_disaggregated)
+    return decode_step_s / accepted_tokens + share * joining_s / output_tokens
+
+
+@quantity
+def prefill_replicas(requests_per_s: Expr, prompt_step_s: Expr, is_disaggregated: Expr) -> Expr:
+    """Workers of the same shape that must read prompts for one that writes, where the two are apart; else none.
+
+    Source: DistServe, arXiv:2401.09670, section 4: both phases keep the same rate.
+    """
+    return requests_per_s * prompt_step_s * is_disaggregated
 
 
 @quantity

@@ -175,7 +175,7 @@ def joined(plans: pl.DataFrame, catalogs: Catalogs, as_of: date) -> pl.DataFrame
     for name in ids:
         facts = axes[name].with_columns(col(name).cast(pl.String)).drop(pl.selectors.starts_with("asked_"))
         frame = frame.join(facts, on=name, how="left", maintain_order="left")
-    objectives = axes["workload"].select("ttft_slo_s", "tpot_slo_s")
+    objectives = axes["workload"].drop("workload", "prompt_tokens", "output_tokens", "is_static")
     return as_run(frame).join(objectives, how="cross", maintain_order="left_right")
 
 

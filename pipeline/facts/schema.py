@@ -232,6 +232,14 @@ class Workload(pa.DataFrameModel):
     )
     prompt_tokens: pl.Int64 = fact("Prompt length.", ge=1, le=10**8)
     output_tokens: pl.Int64 = fact("Output length.", ge=1, le=10**8)
+    cached_prompt_ratio: pl.Float64 = option("Share of a prompt whose cache is found from before.", ge=0, lt=1)
+    chunk_tokens: pl.Int64 = option("Prompt tokens of one step where requests queue up.", ge=16, le=10**6)
+    verified_tokens: pl.Int64 = option(
+        "Tokens that a step verifies for a sequence: drafted ones and one more.", ge=1, le=64
+    )
+    accepted_tokens: pl.Float64 = option("Tokens that a step yields for a sequence, on average.", ge=1, le=64)
+    draft_ratio: pl.Float64 = option("Time of drafting for a step, as a share of the step.", ge=0, le=10)
+    is_disaggregated: pl.Boolean = option("Whether prompts are read by workers of their own.")
     ttft_slo_s: pl.Float64 = fact("Objective of the time to first token.", gt=0, le=1e6)
     tpot_slo_s: pl.Float64 = fact("Objective of the time between output tokens.", gt=0, le=1e4)
 
@@ -305,6 +313,14 @@ DEFAULTS: dict[str, dict[str, str | int | float | bool]] = {
         "moe_layers": 0,
     },
     "accelerator": {"achieved_flop_ratio": 1.0, "achieved_bytes_ratio": 1.0},
+    "workload": {
+        "cached_prompt_ratio": 0.0,
+        "chunk_tokens": 8192,
+        "verified_tokens": 1,
+        "accepted_tokens": 1.0,
+        "draft_ratio": 0.0,
+        "is_disaggregated": False,
+    },
     "kernel": {"is_fused": False},
     "format": {
         "is_expert_format": False,
