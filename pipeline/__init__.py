@@ -43,7 +43,7 @@ def catalogs(folder: Path | None = None) -> Catalogs:
     from pipeline.facts.catalog import load  # noqa: PLC0415
 
     kinds = {kind: needed_fields(kind) for kind in KINDS}
-    if folder and not (folder / "sources.toml").is_file():
+    if folder and not (folder / "sources.toml").is_file() and any(folder.rglob("*.toml")):
         return load(bundled("catalogs"), kinds, beside=folder)
     return load(folder or bundled("catalogs"), kinds)
 

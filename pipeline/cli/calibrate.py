@@ -45,10 +45,9 @@ def calibrate(files: tuple[Path, ...], out: Path, names: str, catalogs_folder: P
     \b
     Example:
       printf 'model,accelerator,kind,quantity,prompt_tokens,output_tokens,batch,value\\n' > runs.csv
-      printf 'llama-3.1-8b,h100,closed_loop,itl_s,%s,256,%s,%s\\n' >> runs.csv \\
-        512 1 .0081 512 4 .0083 512 16 .0094 512 64 .0139 \\
-        1024 1 .0081 1024 4 .0084 1024 16 .0100 1024 64 .0177 \\
-        2048 1 .0082 2048 4 .0088 2048 16 .0113 2048 64 .0261
+      printf 'llama-3.1-8b,h100,closed_loop,itl_s,512,256,%s,%s\\n' 1 .0081 4 .0083 16 .0094 64 .0139 >> runs.csv
+      printf 'llama-3.1-8b,h100,closed_loop,itl_s,1024,256,%s,%s\\n' 1 .0081 4 .0084 16 .0100 64 .0177 >> runs.csv
+      printf 'llama-3.1-8b,h100,closed_loop,itl_s,2048,256,%s,%s\\n' 1 .0082 4 .0088 16 .0113 64 .0261 >> runs.csv
       capgrid calibrate runs.csv
     """  # noqa: D301
     from pipeline.evidence.calibrate import calibration  # noqa: PLC0415

@@ -52,6 +52,7 @@ def non_torch_bytes(
     engine_counts_context: Expr,
     engine_counts_start_up: Expr,
     engine_context_bytes: Expr,
+    engine_communicator_ratio: Expr,
 ) -> Expr:
     """Memory outside the tensor library that the engine finds: kernels' buffers, and communicators where ranks talk.
 
@@ -65,7 +66,8 @@ def non_torch_bytes(
     first = (
         start_up_bytes - engine_context_bytes
     ) * engine_counts_start_up + engine_context_bytes * engine_counts_context
-    return own + communicator_bytes * (tp > 1) + first
+    later = (communicator_bytes * engine_communicator_ratio).cast(pl.Int64)
+    return own + later * (tp > 1) + first
 
 
 # ----- CUDA graphs

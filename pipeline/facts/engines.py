@@ -75,6 +75,9 @@ class Engine(pa.DataFrameModel):
     engine_runtime_bytes: pl.Int64 = fact("Memory outside the tensor library.", ge=0, le=10**11)
     engine_runtime_bytes_per_layer: pl.Int64 = fact("The same, per layer.", ge=0, le=10**10)
     engine_pipeline_runtime_bytes: pl.Int64 = fact("As the first, with pipeline stages.", ge=0, le=10**11)
+    engine_communicator_ratio: pl.Float64 = fact(
+        "Share of today's communicators that it sets up with the model.", ge=0, le=2
+    )
     engine_captures_graphs: pl.Boolean = fact("Whether it captures CUDA graphs.")
     engine_graph_size: pl.Int64 = fact(
         "Sequences of the largest captured decode step with full attention.", ge=0, le=10**6
