@@ -34,7 +34,7 @@ class Fit:
     kind: str
     name: str
     rows: int
-    before: Mapping[str, float]
+    before: Mapping[str, float | None]
     solution: Solution
     held: Sequence[HeldOut]
 

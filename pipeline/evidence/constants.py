@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from polars import Expr, col, lit
 
 from pipeline.core.errors import UnknownNameError
+from pipeline.estimators.serving import EXPERT_OVERHEADS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +20,7 @@ DECODING = ["itl_s", "itl_p50_s", "decode_tokens_per_s"]
 SPEEDS = [*FIRST, *DECODING, *REQUESTS]
 """Measured quantities that constants of speed are fitted to."""
 
+WORK = col("expert_overhead")
 decodes = col("quantity").is_in(DECODING) | (
     col("quantity").is_in(REQUESTS) & (col("output_tokens") >= LONG_OUTPUT) & (col("clients") <= col("batch"))
 )
@@ -40,6 +42,11 @@ ENGINE: Mapping[str, Constant] = {
     "engine_layer_floor_s": Constant(1e-7, 1e-3, 0.09, decodes & (col("engine_layer_floor_s") > 0)),
     "engine_layer_s": Constant(1e-7, 2e-5, 0.09, decodes),
     "engine_moe_layer_s": Constant(1e-7, 2e-5, 0.09, decodes & (col("moe_layers") > 0)),
+    **{
+        f"engine_{each}_moe_layer_s": Constant(1e-7, 2e-5, 0.09, decodes & (col("moe_layers") > 0) & (WORK == place))
+        for place, each in enumerate(EXPERT_OVERHEADS)
+        if place
+    },
     "engine_first_token_steps": Constant(1e-2, 1.0, 900.0, waits),
     "engine_burst_ratio": Constant(1e-4, 0.05, 1.0, waits & (col("batch") > 1)),
     "engine_bytes_ratio": Constant(0.02, 0.5, 2.0, decodes),

@@ -69,23 +69,23 @@ class Problem:
         return self.frame["value"].to_numpy()
 
     @cached_property
-    def before(self) -> dict[str, float]:
-        """The constants as they are."""
-        return {name: float(self.frame[name][0]) for name in self.names}
+    def before(self) -> dict[str, float | None]:
+        """The constants as they are; nothing where the catalogs leave one out."""
+        return {name: self.frame[name][0] for name in self.names}
 
     @property
     def start(self) -> dict[str, float]:
         """Where a search begins: the constants as they are, or a usual value where those are too small to be felt."""
-        return {name: max(self.before[name], BOUNDS[name].usual) for name in self.names}
+        return {name: max(self.before[name] or 0.0, BOUNDS[name].usual) for name in self.names}
 
-    def predicted(self, constants: Mapping[str, float]) -> Vector:
+    def predicted(self, constants: Mapping[str, float | None]) -> Vector:
         """What is estimated with some constants."""
-        frame = self.frame.with_columns(pl.lit(value).alias(name) for name, value in constants.items())
+        frame = self.frame.with_columns(pl.lit(value, pl.Float64).alias(name) for name, value in constants.items())
         for level in self.passes:
             frame = frame.with_columns(level)
         return frame.select(answer(frame["quantity"].unique())).to_series().to_numpy()
 
-    def errors(self, constants: Mapping[str, float]) -> Vector:
+    def errors(self, constants: Mapping[str, float | None]) -> Vector:
         """How far the estimates are off."""
         made: Vector = abs(self.predicted(constants) / self.values - 1)
         return made

@@ -29,6 +29,15 @@ def is_id(text: str) -> bool:
     return ID.fullmatch(text) is not None
 
 
+def dashed(name: str) -> str:
+    """A name as ids are spelt: dashes for spaces and underscores, without the vendor in front.
+
+    >>> dashed("nvidia rtx 4090"), dashed("amd_instinct mi300x")
+    ('rtx-4090', 'instinct-mi300x')
+    """
+    return re.sub(r"[\s_]+", "-", name.strip()).removeprefix("nvidia-").removeprefix("amd-").removeprefix("intel-")
+
+
 @dataclass(frozen=True)
 class Names:
     """The names of one catalog, case-insensitively, each with its id."""
@@ -42,7 +51,8 @@ class Names:
         Raises:
             UnknownNameError: no entry has that name; says the three nearest.
         """
-        found = self.ids.get(name.casefold()) or self.at_version(name.casefold())
+        spelt = name.casefold()
+        found = self.ids.get(spelt) or self.ids.get(dashed(spelt)) or self.at_version(spelt)
         if found is None:
             hint = f"`capgrid {LISTING.get(self.kind, self.kind + 's')}` lists them."
             raise UnknownNameError(self.kind, name, self.ids, hint=hint)
