@@ -61,7 +61,7 @@ def written(path: Path, blocks: Iterable[tomlkit.items.Table], load: Callable[[P
     """
     try:
         before = {path: path.read_text(encoding="utf-8") if path.is_file() else None}
-        text = with_blocks(before[path], blocks)
+        text = with_blocks(path, before[path], blocks)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except (TOMLKitError, UnicodeDecodeError) as error:
@@ -75,14 +75,14 @@ def written(path: Path, blocks: Iterable[tomlkit.items.Table], load: Callable[[P
         raise
 
 
-def with_blocks(before: str | None, blocks: Iterable[tomlkit.items.Table]) -> str:
+def with_blocks(path: Path, before: str | None, blocks: Iterable[tomlkit.items.Table]) -> str:
     """The text of a file with some blocks in it; those of other ids stay as they are."""
     document = tomlkit.parse(before) if before is not None else tomlkit.document()
     if before is None:
         document.add(tomlkit.comment(HEADER))
     known = document.get("calibration", tomlkit.aot())
     if not isinstance(known, tomlkit.items.AoT):
-        raise CatalogError(["'calibration' is not a list of [[calibration]] blocks"])
+        raise CatalogError([f"{path}: 'calibration' is not a list of [[calibration]] blocks"])
     new = {str(block["calibration"]): block for block in blocks}
     kept = tomlkit.aot()
     for block in [*(each for each in known if str(each.get("calibration")) not in new), *new.values()]:

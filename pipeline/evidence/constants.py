@@ -20,7 +20,7 @@ DECODING = ["itl_s", "itl_p50_s", "decode_tokens_per_s"]
 SPEEDS = [*FIRST, *DECODING, *REQUESTS]
 """Measured quantities that constants of speed are fitted to."""
 
-WORK = col("expert_overhead")
+work = col("expert_overhead")
 decodes = col("quantity").is_in(DECODING) | (
     col("quantity").is_in(REQUESTS) & (col("output_tokens") >= LONG_OUTPUT) & (col("clients") <= col("batch"))
 )
@@ -43,7 +43,7 @@ ENGINE: Mapping[str, Constant] = {
     "engine_layer_s": Constant(1e-7, 2e-5, 0.09, decodes),
     "engine_moe_layer_s": Constant(1e-7, 2e-5, 0.09, decodes & (col("moe_layers") > 0)),
     **{
-        f"engine_{each}_moe_layer_s": Constant(1e-7, 2e-5, 0.09, decodes & (col("moe_layers") > 0) & (WORK == place))
+        f"engine_{each}_moe_layer_s": Constant(1e-7, 2e-5, 0.09, decodes & (col("moe_layers") > 0) & (work == place))
         for place, each in enumerate(EXPERT_OVERHEADS)
         if place
     },

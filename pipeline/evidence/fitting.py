@@ -94,9 +94,9 @@ class Problem:
         """Which rows feel a constant: they change by a share of its own change."""
         import numpy as np  # noqa: PLC0415
 
-        at = self.before | {name: self.start[name]}
-        more = self.predicted(at | {name: at[name] * 1.01})
-        return pl.Series(abs(np.log(more / self.predicted(at))) > FELT_RATIO * np.log(1.01))
+        start = self.start[name]
+        at, more = (self.predicted(self.before | {name: value}) for value in (start, start * 1.01))
+        return pl.Series(abs(np.log(more / at)) > FELT_RATIO * np.log(1.01))
 
 
 def answer(quantities: Sequence[str] | pl.Series) -> pl.Expr:
