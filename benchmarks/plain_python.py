@@ -10,7 +10,8 @@ import math
 from types import SimpleNamespace
 from typing import Any
 
-LIMITS = ("memory", "bandwidth", "compute", "communication", "overhead")
+OVERHEADS = ("", "block_", "int4_", "mxfp4_", "nvfp4_")
+"""What an engine does around routed experts, by the codes of number formats."""
 CONFIDENCES = ("calibrated", "same architecture", "datasheet only")
 
 
@@ -21,7 +22,7 @@ def kept(kind: str, r: Any, context: int) -> tuple[int, int, int, int]:
         return context, heads * (r.head_dim + r.value_head_dim), heads, 0
     if kind == "sliding":
         heads = max(r.sliding_kv_heads // r.tp, 1)
-        return min(context, r.window_tokens), heads * 2 * r.sliding_head_dim, heads, 0
+        return min(context, r.window_tokens), heads * (r.sliding_head_dim + r.sliding_value_head_dim), heads, 0
     if kind == "chunked":
         return min(context, r.window_tokens), heads * 2 * r.head_dim, heads, 0
     if kind == "mla":
@@ -29,15 +30,17 @@ def kept(kind: str, r: Any, context: int) -> tuple[int, int, int, int]:
     return 0, 0, 0, -(-r.state_bytes_per_layer // r.tp)
 
 
-def gemm(r: Any, tokens: float, width: float, depth: float, group: str = "dense") -> float:
-    """One matrix product."""
-    bits = r.dense_weight_bits if group == "dense" else r.table_weight_bits
-    flop_per_s, launch, ramp, ratio = (
-        getattr(r, f"{group}_{x}") for x in ("achieved", "launch_s", "ramp", "bytes_ratio")
-    )
-    work = 2.0 * depth * (tokens * width + ramp) / flop_per_s
-    moved = (width * depth * bits / 8.0 + 2.0 * tokens * (width + depth)) / (r.memory_bytes_per_s * ratio)
-    return launch + math.hypot(work, moved)
+# ----- kernels
+
+
+def bandwidth(r: Any) -> float:
+    """Memory bandwidth, as far as this very device reaches it."""
+    return r.memory_bytes_per_s * r.achieved_bytes_ratio
+
+
+def half_rate(r: Any) -> float:
+    """The 16-bit peak, as far as this very device reaches it."""
+    return (r.bf16_flop_per_s or r.fp16_flop_per_s) * r.achieved_flop_ratio
 
 
 def achieved(r: Any, group: str) -> float:
@@ -48,24 +51,42 @@ def achieved(r: Any, group: str) -> float:
         None: None,
     }
     native, fallback = peaks[getattr(r, f"{group}_compute")], peaks[getattr(r, f"{group}_fallback")]
-    return native * getattr(r, f"{group}_flop_ratio") if native else fallback * getattr(r, f"{group}_fallback_ratio")
+    share = native * getattr(r, f"{group}_flop_ratio") if native else fallback * getattr(r, f"{group}_fallback_ratio")
+    return share * r.achieved_flop_ratio
 
 
-def distinct(r: Any, tokens: float) -> float:
-    """Experts of a layer that a step touches."""
-    return r.experts * (1.0 - (1.0 - r.experts_per_token / r.experts) ** tokens)
+def gemm(r: Any, tokens: float, width: float, depth: float, group: str = "dense") -> float:
+    """One matrix product."""
+    bits = r.dense_weight_bits if group == "dense" else r.table_weight_bits
+    flop_per_s, launch, ramp, ratio = (
+        getattr(r, f"{group}_{x}") for x in ("achieved", "launch_s", "ramp", "bytes_ratio")
+    )
+    work = 2.0 * depth * (tokens * width + ramp) / flop_per_s
+    moved = (width * depth * bits / 8.0 + 2.0 * tokens * (width + depth)) / (bandwidth(r) * ratio)
+    return launch + math.hypot(work, moved)
 
 
 def kernels(r: Any, tokens: float, sequences: float) -> float:
-    """Device time of one step."""
+    """Device time of one step: so many tokens of each data-parallel group, so many sequences that write."""
+    total = attention_kernels(r, tokens) + feed_forward_kernels(r, tokens)
+    total += r.layer_count * (all_reduce(r, tokens) + 37.5 * r.hidden * tokens / bandwidth(r))
+    return total + gemm(r, sequences, r.vocab / r.tp, r.hidden, "half")
+
+
+def plain_attention(r: Any) -> list[tuple[int, int, int, int]]:
+    """Layers with KV heads, all alike or with a window: how many, KV heads, widths of a key and a value."""
+    full = (r.gqa_layers, r.kv_heads, r.head_dim, r.value_head_dim)
+    sliding = (r.sliding_gqa_layers, r.sliding_kv_heads, r.sliding_head_dim, r.sliding_value_head_dim)
+    return [each for each in (full, sliding) if each[0]]
+
+
+def attention_kernels(r: Any, tokens: float) -> float:
+    """Projections of attention, of all layers."""
     total = 0.0
-    plain = (r.gqa_layers, r.kv_heads, r.head_dim, r.value_head_dim)
-    sliding = (r.sliding_gqa_layers, r.sliding_kv_heads, r.sliding_head_dim, r.sliding_head_dim)
-    for layers, kv_heads, key, value in (plain, sliding):
-        if layers:
-            kv_width = max(kv_heads / r.tp, 1.0) * (key + value)
-            into = gemm(r, tokens, r.heads * key / r.tp + kv_width, r.hidden)
-            total += layers * (into + gemm(r, tokens, r.hidden, r.heads * value / r.tp))
+    for layers, kv_heads, key, value in plain_attention(r):
+        queries = r.heads * key * (2 if r.gated_attention else 1)  # a gate is as wide as the queries
+        into = gemm(r, tokens, queries / r.tp + max(kv_heads / r.tp, 1.0) * (key + value), r.hidden)
+        total += layers * (into + gemm(r, tokens, r.hidden, r.heads * value / r.tp))
     if r.mla_layers:
         query = r.heads * (r.nope_head_dim + r.rope_head_dim) / r.tp
         layer = gemm(r, tokens, (r.query_latent_dim or 0) + r.kv_latent_dim + r.rope_head_dim, r.hidden)
@@ -73,21 +94,52 @@ def kernels(r: Any, tokens: float, sequences: float) -> float:
         layer += gemm(r, tokens, r.heads * (r.nope_head_dim + r.value_head_dim) / r.tp, r.kv_latent_dim)
         total += r.mla_layers * (layer + gemm(r, tokens, r.hidden, r.heads * r.value_head_dim / r.tp))
     if r.linear_layers:
-        layer = gemm(r, tokens, r.linear_in_width / r.tp, r.hidden) + gemm(
-            r, tokens, r.hidden, r.linear_out_width / r.tp
-        )
-        total += r.linear_layers * (layer + 20e-6)
+        into = gemm(r, tokens, r.linear_in_width / r.tp, r.hidden)
+        out = gemm(r, tokens, r.hidden, r.linear_out_width / r.tp)
+        total += r.linear_layers * (into + out + 20e-6)
+    return total
+
+
+def feed_forward_kernels(r: Any, tokens: float) -> float:
+    """Plain blocks, shared experts and routed experts, of all layers."""
+    total = 0.0
     for layers, width in ((r.dense_layers, r.ffn_width), (r.shared_expert_layers, r.shared_expert_width)):
         if layers:
             up = gemm(r, tokens, r.ffn_inputs * width / r.tp, r.hidden)
             total += layers * (up + gemm(r, tokens, r.hidden, width / r.tp))
     if r.moe_layers:
-        matrix, touched = (r.ffn_inputs + 1) * r.hidden * r.expert_width / r.tp, distinct(r, tokens)
-        read = touched * matrix * r.expert_weight_bits / 8.0 / (r.memory_bytes_per_s * r.expert_bytes_ratio)
-        work = 2.0 * matrix * touched * (tokens * r.experts_per_token / touched + r.expert_ramp) / r.expert_achieved
-        total += r.moe_layers * (r.expert_launch_s + math.hypot(work, read))
-    total += r.layer_count * (all_reduce(r, tokens) + 37.5 * r.hidden * tokens / r.memory_bytes_per_s)
-    return total + gemm(r, sequences, r.vocab / r.tp, r.hidden, "half")
+        total += r.moe_layers * (routed_experts(r, tokens * r.dp) + exchange(r, tokens))
+    return total
+
+
+def routed_experts(r: Any, tokens: float) -> float:
+    """Routed experts of one layer, spread over the ranks of all groups, for the tokens of all groups."""
+    touched = distinct(r, tokens)
+    matrix = (r.ffn_inputs + 1) * expert_depth(r) * r.expert_width / (r.tp * r.dp)
+    read = touched * matrix * r.expert_weight_bits / 8.0 / (bandwidth(r) * r.expert_bytes_ratio)
+    work = 2.0 * matrix * (tokens * r.experts_per_token + touched * r.expert_ramp) / r.expert_achieved
+    return r.expert_launch_s + math.hypot(work, read)
+
+
+def distinct(r: Any, tokens: float) -> float:
+    """Experts of a layer that a step touches."""
+    return r.experts * (1.0 - (1.0 - r.experts_per_token / r.experts) ** tokens)
+
+
+def expert_depth(r: Any) -> int:
+    """Inputs of a routed expert: latent MoE reads a narrower vector."""
+    an_expert = r.expert_parameter_count / (r.moe_layers * r.experts)
+    return min(math.floor(an_expert / ((r.ffn_inputs + 1) * r.expert_width)), r.hidden)
+
+
+# ----- links
+
+
+def peer(r: Any) -> float:
+    """Achieved rate between two devices; where nothing is known, moving takes no time."""
+    if r.link_bytes_per_s:
+        return r.link_bytes_per_s * r.link_ratio
+    return r.pcie_bytes_per_s * r.pcie_ratio if r.pcie_bytes_per_s else math.inf
 
 
 def all_reduce(r: Any, tokens: float) -> float:
@@ -98,9 +150,15 @@ def all_reduce(r: Any, tokens: float) -> float:
     return 2.0 * launch + 8.0 * (r.tp - 1) / r.tp * r.hidden * tokens / peer(r)
 
 
-def peer(r: Any) -> float:
-    """Achieved rate between two devices."""
-    return r.link_bytes_per_s * r.link_ratio if r.link_bytes_per_s else r.pcie_bytes_per_s * r.pcie_ratio
+def exchange(r: Any, tokens: float) -> float:
+    """Two all-to-alls of one layer: a token goes to each rank that has experts of it but its own, and back."""
+    if r.dp == 1:
+        return 0.0
+    ranks = min(r.experts_per_token, r.tp * r.dp - 1)
+    return 2.0 * (r.collective_base_s + 2.0 * r.hidden * tokens * ranks / peer(r))
+
+
+# ----- a row
 
 
 def known(facts: dict[str, Any]) -> Any:
@@ -170,7 +228,7 @@ def settings(r: Any) -> None:
     r.eager = bool(r.asked_is_eager) or not r.engine_captures_graphs
     share = r.engine_memory_utilization_ratio
     if share is None:  # SGLang: what its reserve leaves
-        reserve = r.engine_reserved_bytes + r.engine_reserved_bytes_per_token * max(r.step_tokens, 2048)
+        reserve = by_size(r, "reserved_bytes") + r.engine_reserved_bytes_per_token * max(r.step_tokens, 2048)
         reserve += r.engine_reserved_rank_bytes * r.tp * r.pp
         is_large = r.device_memory_bytes >= 70 * GIB and not (r.is_ampere and r.engine_ampere_is_middle)
         share = 1.0 - max(reserve, r.engine_reserved_large_bytes if is_large else 0) / r.device_memory_bytes
@@ -180,14 +238,16 @@ def settings(r: Any) -> None:
 # ----- weights
 
 
-def matrices(r: Any, tp: int, ep: int) -> list[tuple[int, str, int, int, int]]:
-    """Large matrices on one rank: layers that have one, group, how many in a tensor, outputs, inputs."""
+def matrices(r: Any, tp: int, ranks: int, ep: int) -> list[tuple[int, str, int, int, int]]:
+    """Large matrices on one rank: layers that have one, group, how many in a tensor, outputs, inputs.
+
+    Experts are dealt out over `ranks`, everything else over `tp`.
+    """
     heads, found = r.heads // tp, []
-    plain = (r.gqa_layers, r.kv_heads, r.head_dim, r.value_head_dim)
-    sliding = (r.sliding_gqa_layers, r.sliding_kv_heads, r.sliding_head_dim, r.sliding_head_dim)
-    for layers, kv_heads, key, value in (plain, sliding):
+    for layers, kv_heads, key, value in plain_attention(r):
         own = max(kv_heads // tp, 1)  # each rank has one at least
-        found += [(layers, "dense", 1, heads * key + own * key + own * value, r.hidden)]
+        queries = (2 if r.gated_attention else 1) * r.heads * key // tp
+        found += [(layers, "dense", 1, queries + own * (key + value), r.hidden)]
         found += [(layers, "dense", 1, r.hidden, heads * value)]
     if r.mla_layers:
         down = (r.query_latent_dim or 0) + r.kv_latent_dim + r.rope_head_dim
@@ -205,10 +265,8 @@ def matrices(r: Any, tp: int, ep: int) -> list[tuple[int, str, int, int, int]]:
             found += [(layers, "dense", 1, r.ffn_inputs * width // tp, r.hidden)]
             found += [(layers, "dense", 1, r.hidden, width // tp)]
     if r.moe_layers:
-        split = tp // ep  # ranks that share one expert
-        width, count = math.ceil(r.expert_width / split), math.ceil(r.experts / ep)
-        an_expert = r.expert_parameter_count / (r.moe_layers * r.experts)
-        read = min(math.floor(an_expert / ((r.ffn_inputs + 1) * r.expert_width)), r.hidden)  # latent MoE reads less
+        split = ranks // ep  # ranks that share one expert
+        width, count, read = math.ceil(r.expert_width / split), math.ceil(r.experts / ep), expert_depth(r)
         found += [(r.moe_layers, "expert", count, r.ffn_inputs * width, read)]
         found += [(r.moe_layers, "expert", count, read, width)]
     return [each for each in found if each[0]]
@@ -217,7 +275,7 @@ def matrices(r: Any, tp: int, ep: int) -> list[tuple[int, str, int, int, int]]:
 def matrix_bytes(r: Any) -> int:
     """Large matrices of all layers on one rank, as the allocator hands them out."""
     total = 0
-    for layers, group, count, outputs, inputs in matrices(r, r.tp, r.ep):
+    for layers, group, count, outputs, inputs in matrices(r, r.tp, r.tp * r.dp, r.ep):
         if group == "expert" and r.pads_experts:
             outputs, inputs = raised(outputs, r.fp4_output_multiple), raised(inputs, r.fp4_input_multiple)  # noqa: PLW2901
         bits, scale_bits = getattr(r, f"{group}_weight_bits"), getattr(r, f"{group}_scale_bits")
@@ -229,11 +287,11 @@ def matrix_bytes(r: Any) -> int:
 
 def weights(r: Any) -> int:
     """Weights on one device of the fullest stage."""
-    large = sum(layers * count * outputs * inputs for layers, _, count, outputs, inputs in matrices(r, 1, 1))
+    large = sum(layers * count * outputs * inputs for layers, _, count, outputs, inputs in matrices(r, 1, 1, 1))
     head = 0 if r.tied_embeddings else r.vocab * r.hidden
     table_width = min(r.embedding_parameter_count // r.vocab, r.hidden)
     small = r.parameter_count - r.tower_parameter_count - r.vocab * table_width - head - large
-    everywhere = min(small, r.hidden * (8 * r.layer_count + (r.moe_layers * r.experts if r.moe_layers else 0)))
+    everywhere = min(max(small, 0), r.hidden * (8 * r.layer_count + (r.moe_layers * r.experts if r.moe_layers else 0)))
     layers = matrix_bytes(r) + 2 * everywhere + (small - everywhere) * r.dense_weight_bits / 8 / r.tp
     if r.mla_layers and r.dense_weight_bits < HALF:  # maps that are absorbed, once more in 16 bits
         layers += r.mla_layers * 2 * r.heads // r.tp * (r.nope_head_dim + r.value_head_dim) * r.kv_latent_dim
@@ -306,7 +364,7 @@ def cache(r: Any) -> None:
     r.per_token = sum(x.paid * x.block_bytes / x.held for x in r.layers if x.grows)
     r.per_sequence = sum(x.bytes_at(r.context) for x in r.layers)
     r.row_bytes = sum(x.paid * x.block_bytes for x in r.layers)
-    r.growth = max([x.held for x in r.layers if x.grows], default=1)
+    r.held = [x.held for x in r.layers if x.token] or [1]  # blocks of layers that keep tokens
 
 
 # ----- temporary tensors
@@ -322,13 +380,13 @@ def widths(r: Any) -> None:
     block = 3 * r.ffn_width / r.tp + 4 * r.hidden if r.dense_layers else 0
     r.workspace_width = 0.0
     if r.moe_layers:
-        width, k = r.expert_width / (r.tp / r.ep), r.experts_per_token
+        width, depth, k = r.expert_width * r.ep / (r.tp * r.dp), expert_depth(r), r.experts_per_token
         if r.runs_fused_experts:
-            r.workspace_width = float(r.hidden)
+            r.workspace_width = float(depth)
         elif r.expert_is_fused:
-            r.workspace_width = r.hidden + k * width
+            r.workspace_width = depth + k * width
         else:
-            r.workspace_width = k * max(width, r.hidden) + k * max(2 * width, r.hidden)
+            r.workspace_width = k * max(width, depth) + k * max(2 * width, depth)
     r.width = max(block, 6 * r.hidden) + r.workspace_width + (attention if r.engine_compiles else 0)
 
 
@@ -388,7 +446,7 @@ def outside(r: Any) -> None:
         communicators = r.linked_communicator_bytes if r.link_bytes_per_s else r.pcie_communicator_bytes
     r.at_start = r.engine_context_bytes + communicators // 2
     runtime = r.engine_runtime_bytes + r.engine_runtime_bytes_per_layer * r.layer_count
-    r.non_torch = (r.engine_pipeline_runtime_bytes if r.pp > 1 else runtime) + communicators
+    r.non_torch = (r.engine_pipeline_runtime_bytes if r.pp > 1 else runtime) + int(communicators * r.engine_communicator_ratio)
     r.non_torch += r.engine_context_bytes if r.engine_counts_context else 0
     r.non_torch += communicators // 2 if r.engine_counts_start_up else 0
     splits = r.splits_attention and not r.mla_layers
@@ -420,13 +478,14 @@ def memory(r: Any) -> dict[str, Any]:
     r.prompt_token = prompt_width(r)
     ends = r.per_token * r.output_tokens  # room that a sequence needs at its end, free while its prompt is read
     r.need = r.per_sequence + math.ceil(max(r.prompt_token * r.prompt_tokens - ends, 0.0))
-    r.fits = r.batch * r.need <= r.pool
-    r.overhead = r.non_torch + r.graphs
+    r.group_batch = math.ceil(r.batch / r.dp)  # sequences of the fullest data-parallel group
+    r.fits = r.group_batch * r.need <= r.pool
+    r.used = r.weights + r.activation + r.non_torch + r.graphs + r.group_batch * r.need
     return {
         "weight_bytes": r.weights, "kv_bytes_per_token": r.per_token, "kv_bytes_per_sequence": r.per_sequence,
-        "sequence_bytes": r.need, "activation_bytes": r.activation, "overhead_bytes": r.overhead,
-        "kv_pool_bytes": r.pool, "vram_bytes": r.weights + r.activation + r.overhead + r.batch * r.need,
-        "fits": r.fits, "batch_max": max(r.pool // r.need, 0),
+        "sequence_bytes": r.need, "activation_bytes": r.activation, "overhead_bytes": r.non_torch + r.graphs,
+        "kv_pool_bytes": r.pool, "vram_bytes": r.used,
+        "fits": r.fits, "batch_max": max(r.pool // r.need, 0) * r.dp,
     }  # fmt: skip
 
 
@@ -444,7 +503,7 @@ def answers(facts: dict[str, Any]) -> dict[str, Any]:
     flying = r.step_tokens * r.engine_steps_in_flight
     of_longest = sum(x.paid * x.block_bytes * x.blocks_reading(r.longest, flying) for x in r.layers)
     concurrency = blocks * block / of_longest
-    shown = math.floor(concurrency * r.longest) if r.engine_shows_concurrency else blocks // rows * r.growth
+    shown = math.floor(concurrency * r.longest) if r.engine_shows_concurrency else blocks // rows * min(r.held)
     ideal = sum(x.count * (math.ceil(min(r.context, x.window or r.context) * x.token) + x.state) for x in r.layers)
     first = math.ceil(r.forward + r.beside) if r.pp > 1 else r.activation
     return {
@@ -452,7 +511,7 @@ def answers(facts: dict[str, Any]) -> dict[str, Any]:
         "block_tokens": r.block, "model_len_max_tokens": r.longest, "is_eager": r.eager,
         "non_torch_bytes": r.non_torch, "cuda_graph_bytes": r.graphs, "charged_graph_bytes": r.charged_graphs,
         "first_stage_activation_bytes": first, "first_stage_pool_bytes": r.pool + r.activation - first,
-        "kv_ideal_bytes_per_sequence": ideal, "kv_shown_bytes_per_token": r.row_bytes / r.growth,
+        "kv_ideal_bytes_per_sequence": ideal, "kv_shown_bytes_per_token": r.row_bytes / min(r.held),
         "window_bytes_per_token": sum(x.paid * x.block_bytes / x.held for x in r.layers if x.token),
         "kv_pool_blocks": blocks, "kv_pool_tokens": shown, "concurrency_at_model_len": concurrency,
         "context_max_tokens": longest_sequence(r), **errors(r),
@@ -460,20 +519,21 @@ def answers(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def longest_sequence(r: Any) -> int:
-    """The longest sequence that fits alone, in whole blocks: by trying, not by a formula."""
+    """The longest sequence that fits alone, in whole blocks of every layer: by trying, not by a formula."""
+    block = max(r.held)
 
     def fits(blocks: int) -> bool:
-        tokens = blocks * r.growth
+        tokens = blocks * block
         return sum(x.bytes_at(tokens) for x in r.layers) + math.ceil(r.prompt_token * tokens) <= r.pool
 
-    most = 10**15 // r.growth
+    most = 10**15 // block
     if fits(most):
-        return r.context_tokens_max
+        return r.context_tokens_max // block * block
     fit, too_long = 0, most
     while too_long - fit > 1:
         middle = (fit + too_long) // 2
         fit, too_long = (middle, too_long) if fits(middle) else (fit, middle)
-    return fit * r.growth
+    return fit * block
 
 
 def errors(r: Any) -> dict[str, Any]:
@@ -487,21 +547,21 @@ def errors(r: Any) -> dict[str, Any]:
     ratio = r.sampler_error_ratio * spread
     if r.forward > r.sampling:
         ratio = max(ratio, r.forward_error_ratio)
+    outside_error = r.communicator_error_bytes if r.tp > 1 else r.runtime_error_bytes
     parts = {
         "weights": math.hypot(r.weight_error_ratio * r.weights, towers),
         "activations": ratio * r.activation if r.engine_charges_activation else 0.0,
-        "runtime": spread * (r.communicator_error_bytes if r.tp > 1 else r.runtime_error_bytes),
+        "runtime": spread * outside_error if r.engine_charges_activation else 0.0,
         "graphs": r.graph_error_ratio * r.charged_graphs * (3 if r.tp > 1 else 1),
     }
     margin = math.hypot(*parts.values())
     safe = math.floor((r.pool - margin) / r.need)
     band = 1.2816 / 1.6449 * margin
-    used = r.weights + r.activation + r.overhead + r.batch * r.need
     return {
         "memory_confidence": CONFIDENCES[level], "memory_error_bytes": margin,
-        "memory_risk": max(RISKS, key=parts.__getitem__), "batch_max_lo": max(safe, 0),
+        "memory_risk": max(RISKS, key=parts.__getitem__), "batch_max_lo": max(safe, 0) * r.dp,
         "cuda_graph_error_bytes": r.graph_error_ratio * r.graphs,
-        "vram_bytes_lo": used - band, "vram_bytes_hi": used + band,
+        "vram_bytes_lo": r.used - band, "vram_bytes_hi": r.used + band,
     }  # fmt: skip
 
 
@@ -509,71 +569,142 @@ def errors(r: Any) -> dict[str, Any]:
 
 
 def times(r: Any) -> dict[str, Any]:
-    """How long each phase takes."""
-    half, micro = r.bf16_flop_per_s or r.fp16_flop_per_s, max(r.batch / r.pp, 1.0)
-    attend = score = read = 0.0
-    for kind in r.kinds:
-        layers, stage_layers = getattr(r, f"{kind}_layers"), -(-getattr(r, f"{kind}_layers") // r.pp)
-        tokens, elements, heads, state = kept(kind, r, r.prompt_tokens + r.output_tokens // 2)
-        bytes_ = tokens * elements * r.kv_bytes_per_element + state
-        per_sequence = bytes_ / (r.attention_bytes_ratio * r.memory_bytes_per_s) + 1e-8 * heads
-        attend += layers * (r.attention_launch_s + micro * per_sequence)
-        read += stage_layers * bytes_
-        seen = kept(kind, r, r.prompt_tokens)[0]
-        pairs = (seen - seen * seen / (2.0 * r.prompt_tokens)) * (r.prompt_tokens + r.attention_ramp_tokens)
-        score += (
-            layers * 2.0 * r.heads / r.tp * (r.head_dim + r.value_head_dim) * pairs / (r.attention_flop_ratio * half)
-        )
-    if r.mla_layers:
-        latent = 2 * r.kv_latent_dim + r.rope_head_dim
-        work = 2.0 * micro * r.heads / r.tp * (r.prompt_tokens + r.output_tokens // 2) * latent
-        attend += r.mla_layers * work / (0.3 * half)
-    hop = (r.pp - 1) * (r.collective_base_s + 2.0 * micro * r.hidden / peer(r)) if r.pp > 1 else 0.0
-    step, joined = kernels(r, micro, micro), min(max(8192 / r.prompt_tokens, 1.0), micro)
-    decode = step + attend + hop
-    mixed = kernels(r, micro + joined * r.prompt_tokens, micro)
-    joining = ((mixed - step) / joined + score) / r.pp
-    overhead = r.layer_count * r.engine_layer_s + r.moe_layers * r.engine_moe_layer_s + 1e-5 * r.mla_layers
-    overhead += r.engine_step_s + r.batch * r.engine_sequence_s
-    floor = r.layer_count * r.engine_layer_floor_s
-    decode_step = max(decode / r.engine_bytes_ratio + overhead, floor)
-    prompt_step = max((kernels(r, r.prompt_tokens, 1) + score) / r.engine_flop_ratio + overhead, floor)
-    others = joining / r.engine_flop_ratio * (r.batch - 1)
-    if r.is_static:
-        ttft, tpot = prompt_step + others, decode_step
-    else:
-        ttft = prompt_step + r.engine_first_token_steps * decode_step + r.engine_burst_ratio * others
-        tpot = decode_step + r.engine_prefill_share_ratio * others / r.output_tokens
+    """How long each phase takes, for a client and for the replica."""
+    r.micro = max(r.batch / (r.pp * r.dp), 1.0)  # sequences that pass a stage of a group together
+    r.verified = r.micro * r.verified_tokens
+    r.unread = max(math.ceil(r.prompt_tokens * (1.0 - r.cached_prompt_ratio)), 1)
+    host(r)
+    decode(r)
+    prefill(r)
+    ttft, tpot = latencies(r)
     e2e = ttft + (r.output_tokens - 1) * tpot
-    r.joining = joining
     return {
         "ttft_s": ttft, "tpot_s": tpot, "e2e_s": e2e, "requests_per_s": r.batch / e2e,
-        "output_tokens_per_s": r.batch * r.output_tokens / e2e, **bounds(r, micro, read, hop, overhead, decode_step),
+        "output_tokens_per_s": r.batch * r.output_tokens / e2e,
+        "slo_load_ratio": max(ttft / r.ttft_slo_s, tpot / r.tpot_slo_s), "moe_layer_s": r.moe_layer_s,
+        "kv_transfer_s": r.transfer,
+        "prefill_replicas": r.batch / e2e * r.prompt_step if r.is_disaggregated else 0.0,
+        "decode_tokens_per_s": r.batch / r.decode_step, "prefill_tokens_per_s": r.batch * r.prompt_tokens / ttft,
+        **bounds(r),
     }  # fmt: skip
 
 
-def bounds(r: Any, micro: float, read: float, hop: float, overhead: float, decode_step: float) -> dict[str, Any]:
+def host(r: Any) -> None:
+    """The engine's own time in a step, and the least that it takes to launch one."""
+    own = getattr(r, f"engine_{OVERHEADS[r.expert_overhead]}moe_layer_s")
+    r.moe_layer_s = r.engine_moe_layer_s if own is None else own
+    layers = r.layer_count * r.engine_layer_s + r.moe_layers * r.moe_layer_s + 1e-5 * r.mla_layers
+    r.own_time = layers + r.engine_step_s + r.group_batch * r.engine_sequence_s
+    r.floor = r.layer_count * r.engine_layer_floor_s
+
+
+def decode(r: Any) -> None:
+    """One decode step: kernels, attention to the cache, hops between stages; drafting besides."""
+    attend, context, r.read = 0.0, r.prompt_tokens + r.output_tokens // 2, 0.0
+    for kind in r.kinds:
+        layers = getattr(r, f"{kind}_layers")
+        tokens, elements, heads, state = kept(kind, r, context)
+        cached = tokens * elements * r.kv_bytes_per_element + state
+        per_sequence = cached / (r.attention_bytes_ratio * bandwidth(r)) + 1e-8 * heads
+        attend += layers * (r.attention_launch_s + r.micro * per_sequence)
+        r.read += math.ceil(layers / r.pp) * cached
+    if r.mla_layers:
+        latent = 2 * r.kv_latent_dim + r.rope_head_dim
+        attend += r.mla_layers * 2.0 * r.verified * r.heads / r.tp * context * latent / (0.3 * half_rate(r))
+    r.hops = (r.pp - 1) * (r.collective_base_s + 2.0 * r.micro * r.hidden / peer(r))
+    r.step_kernels = kernels(r, r.verified, r.verified)
+    device = r.step_kernels + attend + r.hops
+    r.decode_step = max(device / r.engine_bytes_ratio + r.own_time, r.floor) * (1.0 + r.draft_ratio)
+
+
+def prefill(r: Any) -> None:
+    """One prompt read alone, and what one more takes of a batch that decodes."""
+    score = scores(r) * (1.0 - r.cached_prompt_ratio**2)  # what is cached has been scored against itself
+    pieces = max(math.ceil(r.prompt_tokens / r.step_tokens), 1) if r.step_tokens else 1
+    overlap = (pieces * r.pp / (pieces + r.pp - 1)) ** 0.7
+    alone = kernels(r, r.unread, 1) + score
+    r.prompt_step = max(alone / (r.engine_flop_ratio * overlap) + r.own_time, r.floor)
+    joined = min(max(r.chunk_tokens / r.unread, 1.0), r.micro)
+    mixed = kernels(r, r.verified + joined * r.unread, r.verified)
+    r.joining = ((mixed - r.step_kernels) / joined + score) / r.pp
+
+
+def scores(r: Any) -> float:
+    """Attention of a whole prompt to itself, of all layers."""
+    total = 0.0
+    for kind in r.kinds:
+        seen = kept(kind, r, r.prompt_tokens)[0]
+        pairs = (seen - seen * seen / (2.0 * r.prompt_tokens)) * (r.prompt_tokens + r.attention_ramp_tokens)
+        work = 2.0 * r.heads / r.tp * (r.head_dim + r.value_head_dim) * pairs
+        total += getattr(r, f"{kind}_layers") * work / (r.attention_flop_ratio * half_rate(r))
+    return total
+
+
+def latencies(r: Any) -> tuple[float, float]:
+    """Time to first token, and between tokens."""
+    others = r.joining / r.engine_flop_ratio * (r.group_batch - 1)
+    r.transfer = 0.0
+    if r.is_disaggregated:  # the prompt's part of the cache goes to the workers that write
+        r.transfer = r.per_sequence * r.prompt_tokens / r.context / peer(r)
+    ttft, tpot = r.prompt_step + r.transfer, r.decode_step / r.accepted_tokens
+    if r.is_static:
+        return ttft + others, tpot
+    ttft += r.engine_first_token_steps * r.decode_step + r.engine_burst_ratio * others
+    if not r.is_disaggregated:
+        tpot += r.engine_prefill_share_ratio * others / r.output_tokens
+    return ttft, tpot
+
+
+def bounds(r: Any) -> dict[str, Any]:
     """What the decode step is bound by, and how busy it keeps the device."""
-    idle = 0.0
-    active = r.parameter_count
+    idle, active = 0.0, r.parameter_count
     if r.moe_layers:
-        idle = (
-            (1.0 - distinct(r, micro) / r.experts)
-            * r.expert_parameter_count
-            * r.expert_weight_bits
-            / 8.0
-            / (r.tp * r.pp)
-        )
+        idle = 1.0 - distinct(r, r.verified * r.dp) / r.experts
+        idle *= r.expert_parameter_count * r.expert_weight_bits / 8.0 / (r.tp * r.dp * r.pp)
         active -= r.expert_parameter_count * (r.experts - r.experts_per_token) // r.experts
     matmul = active - (0 if r.tied_embeddings else r.embedding_parameter_count) - r.tower_parameter_count
-    traffic = (r.weights - idle + read * micro) * r.pp / r.memory_bytes_per_s
-    arithmetic = 2.0 * matmul * micro / (r.tp * r.dense_achieved)
-    talk = all_reduce(r, micro) * r.layer_count + hop
-    device = "compute" if arithmetic > traffic else "bandwidth"
-    around = "overhead" if overhead > talk else "communication"
-    bound = around if max(talk, overhead) > max(traffic, arithmetic) else device
-    r.busy = min(max((traffic + arithmetic) / decode_step, 0.0), 1.0)
-    return {"limited_by": bound if r.fits else "memory", "active_parameter_count": active}
+    parts = {
+        "bandwidth": (r.weights - idle + r.read * r.micro) * r.pp / r.memory_bytes_per_s,
+        "compute": 2.0 * matmul * r.micro / (r.tp * r.dense_achieved),
+        "communication": all_reduce(r, r.verified) * r.layer_count + r.hops,
+        "overhead": r.own_time,
+    }
+    r.busy = min(max((parts["bandwidth"] + parts["compute"]) / r.decode_step, 0.0), 1.0)
+    return {"limited_by": max(parts, key=parts.__getitem__) if r.fits else "memory", "active_parameter_count": active}
+
+
+ERRORS = {"ttft_s": (0.57, 0.57), "tpot_s": (0.10, 0.21), "output_tokens_per_s": (0.13, 0.22)}
+"""Half-widths of bands on a measured device: of dense models, and of those with routed experts."""
+
+
+def bands(facts: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
+    """How sure a row's times are: what they rest on, and their 80 % bands."""
+    r = SimpleNamespace(**facts)
+    if r.engine_measured_bits & r.accelerator_bit:
+        level = 0
+    else:
+        level = 1 if r.engine_measured_architecture_bits & r.architecture_bit else 2
+    wide = getattr(r, f"spread_{level}_ratio") * r.engine_spread_ratio
+    times_off = {name: 1.0 + wide * error[r.moe_layers > 0] for name, error in ERRORS.items()}
+    edges = {f"{name}_lo": made[name] / off for name, off in times_off.items()}
+    return (
+        edges | {f"{name}_hi": made[name] * off for name, off in times_off.items()} | {"confidence": CONFIDENCES[level]}
+    )
+
+
+def seen_by_clients(facts: dict[str, Any], made: dict[str, Any]) -> dict[str, Any]:
+    """What `clients` see of a row: where they are more than the batch, some wait for a place.
+
+    A place becomes free once in the time of an output, for each of the batch.
+    """
+    clients, batch, tokens = facts["clients"], facts["batch"], facts["output_tokens"]
+    waiting = max(clients - batch, 0) / batch * tokens * made["tpot_s"]
+    requests = clients / (made["e2e_s"] + waiting)
+    return {
+        "waiting_s": waiting, "client_ttft_s": made["ttft_s"] + waiting, "client_e2e_s": made["e2e_s"] + waiting,
+        "client_requests_per_s": requests, "client_output_tokens_per_s": requests * tokens,
+        "client_total_tokens_per_s": requests * (tokens + facts["prompt_tokens"]),
+    }  # fmt: skip
 
 
 def simple(r: Any) -> dict[str, Any]:
@@ -590,7 +721,7 @@ def simple(r: Any) -> dict[str, Any]:
 
 def costs(r: Any, speed: dict[str, Any]) -> dict[str, Any]:
     """What it costs, in dollars and joules."""
-    devices, tokens = r.tp * r.pp, speed["output_tokens_per_s"]
+    devices, tokens = r.tp * r.pp * r.dp, speed["output_tokens_per_s"]
     usd = None if r.device_usd_per_hour is None else r.device_usd_per_hour * devices
     power = None if r.tdp_w is None else r.tdp_w * devices * (0.3 + 0.7 * r.busy)
     per_prompt = 1e6 / 3600.0 * r.joining / (r.engine_flop_ratio * r.prompt_tokens)

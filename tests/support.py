@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 AS_OF = date(2026, 11, 22)
 
 
-def plan(tp: int = 1, pp: int = 1, ep: int = 1) -> dict[str, int]:
+def plan(tp: int = 1, pp: int = 1, ep: int = 1, dp: int = 1) -> dict[str, int]:
     """One parallel plan, as a grid states it."""
-    return {"tp": tp, "pp": pp, "ep": ep}
+    return {"tp": tp, "pp": pp, "ep": ep, "dp": dp}
 
 
 @cache

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from polars import col
 
 import pipeline
 from pipeline.cli.main import cli
@@ -20,6 +21,7 @@ from pipeline.evidence.measurements import read_measurements
 from pipeline.evidence.predict import predicted
 from pipeline.grid.calibrated import calibrated, setting
 from tests.conftest import AS_OF, invoke
+from tests.test_cli import SMALL_LLAMA
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -152,6 +154,16 @@ def test_constants_that_rows_do_not_tell_are_dropped(tmp_path: Path, quantity: s
     said = json.loads(invoke("calibrate", path, "--fit", named, "--dry-run", "--json").stdout)
     assert any(words in warning and "stays as it was" in warning for warning in said["warnings"])
     assert len(said["fits"]) < len(named.split(","))
+
+
+def test_a_constant_that_runs_to_its_bound_is_dropped(tmp_path: Path) -> None:
+    """Steps four times as fast as any engine's are not the bandwidth's doing."""
+    path = measured(tmp_path, plans(["itl_s"]))
+    fast = pl.read_csv(path).with_columns(col("value") / 4)
+    fast.write_csv(path)
+    said = invoke("calibrate", path, "--fit", "engine_bytes_ratio", code=1).stderr
+    assert "engine_bytes_ratio runs to its bound, 2" in said
+    assert "tell no constant" in said
 
 
 @pytest.mark.parametrize(
@@ -326,3 +338,15 @@ def test_no_calibration_changes_nothing() -> None:
     frames = pipeline.catalogs().frames
     for kind in ("engine", "accelerator"):
         assert calibrated(frames[kind], kind, frames["calibration"]).equals(frames[kind])
+
+
+def test_a_model_added_to_such_a_folder_stays_there(tmp_path: Path) -> None:
+    """The bundled catalogs are not written to, and both are read together."""
+    mine = overlay(tmp_path / "mine", block(engine="vllm", engine_layer_s=3e-5))
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(SMALL_LLAMA), encoding="utf-8")
+    invoke("model", "add", config, "--name", "small-llama", "--catalogs", mine)
+    assert "small-llama" in (mine / "models" / "added.toml").read_text(encoding="utf-8")
+    row = pipeline.point("small-llama", "h100", folder=mine)
+    assert row["engine_layer_s"] == 3e-5
+    assert "small-llama" not in pipeline.catalogs().names("model").ids

@@ -6,7 +6,7 @@ Every law goes through the expressions that fill the tables, on facts of the bun
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
@@ -120,9 +120,9 @@ SCANS = {
     "mha": ("phi-3-mini-128k", "bf16", "rtx-4080"),
     "full and sliding": ("gemma-3-4b", "bf16", "rtx-4080"),
     "sliding only": ("mistral-7b-v0.1", "bf16", "a10"),
-    "full and chunked": ("llama-4-scout-17b-16e", "int4-awq", "a100-sxm-80gb"),
-    "mla": ("deepseek-v2-lite", "bf16", "l40s"),
-    "full and linear": ("nemotron-3-nano-30b-a3b", "bf16", "a100-sxm-80gb"),
+    "full and chunked, moe": ("llama-4-scout-17b-16e", "int4-awq", "a100-sxm-80gb"),
+    "mla, moe": ("deepseek-v2-lite", "bf16", "l40s"),
+    "full and linear, moe": ("nemotron-3-nano-30b-a3b", "bf16", "a100-sxm-80gb"),
     "moe": ("qwen1.5-moe-a2.7b", "bf16", "l40s"),
 }
 
@@ -137,11 +137,13 @@ def test_the_largest_batches_are_those_of_the_scan(kind: str) -> None:
         accelerators=[accelerator],
         engines=["vllm", "transformers"],
         workloads=["chat", "rag-long", "case-study"],
+        parallel=[plan(), plan(dp=2)],
     )
     solved = texts(capacity_of(grid)).sort(KEYS).select(*KEYS, "batch_max", "batch_slo")
     grid["batch"] = pl.DataFrame({"batch": range(1, max(solved["batch_max"].to_list()) + 3)})
     tried = texts(rows(grid, "fits", "slo_load_ratio", "sequences_max"))
-    runs = pl.col("fits") & (pl.col("batch") <= pl.col("sequences_max"))
+    runs = pl.col("fits") & (pl.col("batch") <= pl.col("sequences_max") * pl.col("dp"))
+    assert set(solved["dp"]) == ({1, 2} if "moe" in kind else {1})
     scanned = tried.group_by(KEYS).agg(
         batch_max=pl.col("batch").filter("fits").max().fill_null(0),
         batch_slo=pl.col("batch").filter(runs & (pl.col("slo_load_ratio") <= 1)).max().fill_null(0),
@@ -157,7 +159,7 @@ def test_the_largest_batches_are_those_of_the_scan(kind: str) -> None:
 def test_the_largest_batch_is_the_last_that_fits_to_the_byte(size: int, batch: int, rest: int) -> None:
     """A pool that is full to its last byte still fits: here the closed form and `fits` would part first."""
     pool = size * batch + min(rest, size - 1)
-    frame = pl.DataFrame({"sequence_bytes": size, "kv_pool_bytes": pool, "batch": [batch, batch + 1]})
+    frame = pl.DataFrame({"sequence_bytes": size, "kv_pool_bytes": pool, "batch": [batch, batch + 1], "dp": 1})
     made = pipeline.estimate(frame, ["batch_max", "fits"])
     assert made["batch_max"].to_list() == [batch, batch]
     assert made["fits"].to_list() == [True, False]
@@ -543,6 +545,241 @@ def test_distinct_experts_lie_between_those_of_one_token_and_all(shape: tuple[in
     """A step reads at least what one token asks for and at most what there is; outside, traffic is nonsense."""
     experts, asked = shape
     plans = {"experts": experts, "experts_per_token": asked}
-    first, found, more = (at(distinct_experts, **plans, step_tokens=float(n)) for n in (1, tokens, tokens + 1))
+    first, found, more = (at(distinct_experts, **plans, step_tokens=float(n), dp=1) for n in (1, tokens, tokens + 1))
     assert first == pytest.approx(asked, rel=1e-9)
     assert asked * (1 - 1e-9) <= found <= more <= experts
+
+
+@CHEAP
+@given(st.integers(1, 10**10), st.integers(0, 10**12), st.sampled_from(RANKS))
+def test_groups_hold_so_many_times_what_one_holds(size: int, pool: int, dp: int) -> None:
+    """Sequences are dealt out over data-parallel groups, and the fullest group decides what fits."""
+    most = pool // size * dp
+    frame = pl.DataFrame({"sequence_bytes": size, "kv_pool_bytes": pool, "batch": [most, most + 1], "dp": dp})
+    made = pipeline.estimate(frame, ["batch_max", "fits"])
+    assert made["batch_max"].to_list() == [most, most]
+    assert made["fits"].to_list() == [True, False]
+
+
+# ----- speed
+
+SERVED: dict[str, Any] = {
+    "prompt_tokens": 1024, "output_tokens": 200, "batch": 8, "is_static": False, "is_disaggregated": False,
+    "cached_prompt_ratio": 0.0, "chunk_tokens": 8192, "verified_tokens": 1, "accepted_tokens": 1.0, "draft_ratio": 0.0,
+}  # fmt: skip
+"""A workload in which nothing special is switched on."""
+MOE = models().filter(pl.col("moe_layers") > 0)["model"].to_list()
+
+one_batch = st.integers(1, 2000)
+one_prompt = st.integers(1, 100_000)
+ratio = st.floats(0.0, 0.999)
+factors = st.lists(st.floats(0.01, 100.0), min_size=2, max_size=12).map(sorted)
+static = st.booleans()
+
+
+def timed(model: str, engine: str, device: str, *wanted: str, **plans: Any) -> pl.DataFrame:
+    """Times of one model; a row for each value of the lists among the plans."""
+    return pipeline.estimate(facts(model, engine, device, **(SERVED | plans)), wanted).select(wanted)
+
+
+def rises(column: pl.Series) -> bool:
+    """Whether a time never falls, but for rounding."""
+    return bool((column.diff().fill_null(0.0) >= -1e-12 * column.abs()).all())
+
+
+@pytest.mark.parametrize("rate", ["memory_bytes_per_s", "bf16_flop_per_s"])
+@CHEAP
+@given(model_ids, versions, devices, one_batch, one_prompt, factors)
+def test_a_faster_device_is_never_slower(
+    rate: str, model: str, engine: str, device: str, batch: int, prompt: int, times: list[float]
+) -> None:
+    """More bandwidth or arithmetic never lengthens a step: a sign or a quotient upside down would."""
+    usual = beside(engine, device)[rate].item()
+    plans = {"batch": batch, "prompt_tokens": prompt, rate: [usual * each for each in reversed(times)]}
+    made = timed(model, engine, device, "decode_step_s", "prompt_step_s", **plans)
+    assert rises(made["decode_step_s"])
+    assert rises(made["prompt_step_s"])
+
+
+CLIENT_TIMES = ("ttft_s", "tpot_s", "e2e_s")
+
+
+@CHEAP
+@given(model_ids, versions, devices, static, st.lists(one_batch, min_size=2, max_size=20).map(sorted), one_prompt)
+def test_a_larger_batch_never_makes_a_client_faster(
+    model: str, engine: str, device: str, is_static: bool, batch: list[int], prompt: int
+) -> None:
+    """Every sequence beside one's own is read and written by the same device."""
+    made = timed(model, engine, device, *CLIENT_TIMES, batch=batch, prompt_tokens=prompt, is_static=is_static)
+    assert all(rises(made[name]) for name in CLIENT_TIMES)
+
+
+@CHEAP
+@given(model_ids, versions, devices, static, one_batch, st.lists(one_prompt, min_size=2, max_size=20).map(sorted))
+def test_a_longer_prompt_never_makes_a_client_faster(
+    model: str, engine: str, device: str, is_static: bool, batch: int, prompt: list[int]
+) -> None:
+    """It is read, and its cache is read again for every token."""
+    made = timed(model, engine, device, *CLIENT_TIMES, batch=batch, prompt_tokens=prompt, is_static=is_static)
+    assert all(rises(made[name]) for name in CLIENT_TIMES)
+
+
+@CHEAP
+@given(model_ids, versions, devices, one_batch, st.lists(one_prompt, min_size=2, max_size=20).map(sorted))
+def test_a_longer_output_never_makes_a_step_faster(
+    model: str, engine: str, device: str, batch: int, output: list[int]
+) -> None:
+    """A step reads the mean context, and the whole answer takes longer."""
+    made = timed(model, engine, device, "decode_step_s", "e2e_s", batch=batch, output_tokens=output)
+    assert rises(made["decode_step_s"])
+    assert rises(made["e2e_s"])
+
+
+NOTHING_BETWEEN = {
+    "link_bytes_per_s": 1e30, "collective_base_s": 0.0, "dense_launch_s": 0.0, "expert_launch_s": 0.0,
+    "half_launch_s": 0.0, "attention_launch_s": 0.0,
+}  # fmt: skip
+"""Ranks that talk at no cost, and kernels that start at once."""
+
+
+@CHEAP
+@given(model_ids, versions, devices, one_batch, one_prompt)
+def test_ranks_that_talk_at_no_cost_never_slow_a_decode_step_down(
+    model: str, engine: str, device: str, batch: int, prompt: int
+) -> None:
+    """Each reads and multiplies its part; what is whole on every rank takes as long as on one."""
+    made = timed(model, engine, device, "decode_step_s", tp=RANKS, batch=batch, prompt_tokens=prompt, **NOTHING_BETWEEN)
+    assert rises(made["decode_step_s"].reverse())
+
+
+@CHEAP
+@given(st.sampled_from(MOE), one_batch, st.sampled_from([2, 4, 8]))
+def test_groups_read_each_expert_once_between_them(model: str, batch: int, dp: int) -> None:
+    """As many sequences in groups that share experts touch as many experts, and a rank reads its part of them."""
+    wanted = ("decode_distinct_experts", "decode_experts_s")
+    alone = timed(model, "vllm", "h100-sxm-80gb", *wanted, batch=batch * dp, expert_launch_s=0.0).row(0)
+    grouped = timed(model, "vllm", "h100-sxm-80gb", *wanted, batch=batch * dp, dp=dp, expert_launch_s=0.0).row(0)
+    assert grouped[0] == pytest.approx(alone[0], rel=1e-12)
+    assert dp * grouped[1] == pytest.approx(alone[1], rel=1e-12)
+
+
+shapes = st.tuples(st.integers(1, 64), st.integers(1, 100), st.integers(1, 100), st.sampled_from([1, 2]))
+
+
+@CHEAP
+@given(shapes, st.integers(1, 10_000), bits)
+def test_experts_that_are_all_active_are_a_dense_block_of_their_whole_width(
+    shape: tuple[int, int, int, int], tokens: int, width: float
+) -> None:
+    """They read and multiply the same; a dense block counts its activations' traffic besides, and no ramp is here."""
+    experts, expert_width, hidden, inputs = shape
+    whole = experts * 64 * expert_width
+    frame = pl.DataFrame({
+        "step_tokens": float(tokens), "experts": experts, "experts_per_token": experts, "hidden": 64 * hidden,
+        "expert_depth": 64 * hidden, "expert_width": 64 * expert_width, "ffn_width": whole, "ffn_inputs": inputs,
+        "tp": 1, "dp": 1, "dense_weight_bits": width, "expert_weight_bits": width, "expert_launch_s": 0.0,
+        "dense_launch_s": 0.0, "expert_ramp": 0.0, "dense_ramp": 0.0,
+        "dense_flop_per_s": [1e30, 1e15], "expert_flop_per_s": [1e30, 1e15],
+        "dense_bytes_per_s": [1e12, 1e30], "expert_bytes_per_s": [1e12, 1e30],
+    })  # fmt: skip
+    made = pipeline.estimate(frame, ["experts_s", "dense_ffn_s"])
+    activations = 2.0 * tokens * ((inputs + 1) * whole + 2 * 64 * hidden) / 1e12
+    assert made["dense_ffn_s"][0] == pytest.approx(made["experts_s"][0] + activations, rel=1e-9)
+    assert made["dense_ffn_s"][1] == pytest.approx(made["experts_s"][1], rel=1e-9)
+
+
+@CHEAP
+@given(model_ids, versions, devices, one_batch, one_prompt, bits, st.sampled_from(["dense", "expert", "table"]))
+def test_half_the_bits_of_a_weight_at_most_halve_a_decode_step(
+    model: str, engine: str, device: str, batch: int, prompt: int, width: float, group: str
+) -> None:
+    """Only reading gets shorter, and only what is weights."""
+    plans = {"batch": batch, "prompt_tokens": prompt, f"{group}_weight_bits": [width, width / 2]}
+    whole, half = timed(model, engine, device, "decode_step_s", **plans)["decode_step_s"]
+    assert whole / 2 <= half <= whole
+
+
+# ----- features of a workload
+
+
+@CHEAP
+@given(model_ids, versions, devices, one_prompt)
+def test_one_static_sequence_waits_for_its_own_prompt_alone(model: str, engine: str, device: str, prompt: int) -> None:
+    """Nothing joins, nothing is in the way."""
+    plans = {"batch": 1, "is_static": True, "prompt_tokens": prompt}
+    made = timed(model, engine, device, "ttft_s", "prompt_step_s", "tpot_s", "decode_step_s", **plans)
+    assert made["ttft_s"].item() == made["prompt_step_s"].item()
+    assert made["tpot_s"].item() == made["decode_step_s"].item()
+
+
+def test_a_workload_that_states_no_feature_has_none() -> None:
+    """What a catalog leaves out is a token a step, nothing cached, one kind of worker."""
+    features = ["is_disaggregated", "cached_prompt_ratio", "verified_tokens", "accepted_tokens", "draft_ratio"]
+    stated = axes(["llama-7b"], workloads=["chat", "case-study"])["workload"].select(features)
+    assert stated.unique().to_dicts() == [{name: SERVED[name] for name in features}]
+
+
+@CHEAP
+@given(model_ids, versions, devices, one_batch, st.integers(1, 64), st.floats(0.0, 10.0))
+def test_drafts_that_are_never_accepted_only_cost(
+    model: str, engine: str, device: str, batch: int, verified: int, draft: float
+) -> None:
+    """A token a step verified and accepted, nothing drafted, is no speculation; more verified never takes less."""
+    plans = {"batch": batch, "verified_tokens": [1, 1, verified], "draft_ratio": [0.0, draft, draft]}
+    none, drafted, verifying = timed(model, engine, device, "tpot_s", is_static=True, **plans)["tpot_s"]
+    assert drafted == pytest.approx(none * (1.0 + draft), rel=1e-12)
+    assert verifying >= drafted * (1 - 1e-12)
+
+
+@CHEAP
+@given(model_ids, versions, devices, one_batch, st.lists(st.floats(1.0, 64.0), min_size=2, max_size=10).map(sorted))
+def test_more_accepted_tokens_never_make_a_client_slower(
+    model: str, engine: str, device: str, batch: int, accepted: list[float]
+) -> None:
+    """The same steps yield more."""
+    made = timed(model, engine, device, "tpot_s", "ttft_s", batch=batch, accepted_tokens=accepted)
+    assert rises(made["tpot_s"].reverse())
+    assert made["ttft_s"].n_unique() == 1
+
+
+@CHEAP
+@given(
+    model_ids, versions, devices, static, one_batch, one_prompt, st.lists(ratio, min_size=2, max_size=20).map(sorted)
+)
+def test_a_prompt_that_is_cached_in_part_is_never_read_later(
+    model: str, engine: str, device: str, is_static: bool, batch: int, prompt: int, cached: list[float]
+) -> None:
+    """Fewer tokens are read, one's own and the others'."""
+    plans = {"batch": batch, "prompt_tokens": prompt, "cached_prompt_ratio": cached, "is_static": is_static}
+    made = timed(model, engine, device, "ttft_s", "tpot_s", **plans)
+    assert rises(made["ttft_s"].reverse())
+    assert rises(made["tpot_s"].reverse())
+
+
+@CHEAP
+@given(model_ids, versions, devices, static, one_batch, one_prompt)
+def test_prompts_that_are_read_elsewhere_are_not_in_the_way_of_tokens(
+    model: str, engine: str, device: str, is_static: bool, batch: int, prompt: int
+) -> None:
+    """Workers of their own take prompts out of the steps, and must hand their cache over."""
+    plans = {"batch": batch, "prompt_tokens": prompt, "is_disaggregated": [False, True], "is_static": is_static}
+    made = timed(model, engine, device, "tpot_s", "kv_transfer_s", "prefill_replicas", **plans)
+    assert rises(made["tpot_s"].reverse())
+    assert made.select("kv_transfer_s", "prefill_replicas").row(0) == (0.0, 0.0)
+    assert min(made.select("kv_transfer_s", "prefill_replicas").row(1)) > 0
+
+
+@CHEAP
+@given(model_ids, versions, devices, one_batch, st.lists(st.integers(1, 10_000), min_size=1, max_size=10).map(sorted))
+def test_clients_wait_where_they_are_more_than_the_batch(
+    model: str, engine: str, device: str, batch: int, more: list[int]
+) -> None:
+    """With a place for each nobody waits, and the client sees the replica; each one more waits longer."""
+    wanted = ("waiting_s", "client_ttft_s", "ttft_s", "client_output_tokens_per_s", "output_tokens_per_s")
+    made = timed(model, engine, device, *wanted, batch=batch, clients=[batch, *(batch + each for each in more)])
+    first = made.row(0, named=True)
+    assert first["waiting_s"] == 0
+    assert first["client_ttft_s"] == first["ttft_s"]
+    assert first["client_output_tokens_per_s"] == pytest.approx(first["output_tokens_per_s"], rel=1e-12)
+    assert (made["waiting_s"][1:] > 0).all()
+    assert rises(made["client_ttft_s"])

@@ -103,7 +103,7 @@ def health(catalogs: Catalogs, out: Path) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in PACKAGES},
-        "catalogs": str(catalogs.folder),
+        "catalogs": " and ".join(str(each) for each in (catalogs.folder, catalogs.beside) if each),
         "entries": ", ".join(f"{frame.height} {kind}s" for kind, frame in catalogs.frames.items()),
         "facts": facts.height,
         "assumptions": facts.filter(source_kind="assumption").height,

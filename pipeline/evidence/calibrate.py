@@ -11,7 +11,7 @@ from polars import col
 
 from pipeline.core.errors import PipelineError
 from pipeline.evidence.constants import CONSTANTS, SPEEDS
-from pipeline.evidence.fitting import Problem, Solution, problem, solved, solver
+from pipeline.evidence.fitting import BOUNDS, Problem, Solution, problem, solved, solver
 from pipeline.evidence.heldout import HeldOut, held_out
 from pipeline.evidence.predict import NO_REASON, joined, running, with_ids
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 ROWS_PER_CONSTANT = 10
 MOST_CONSTANTS = 4
+NEAR = 1.01
+"""Times a bound: nearer to it, a constant has run there."""
 TIED = 0.95
 """Correlation from which two constants cannot be told apart."""
 
@@ -207,6 +209,9 @@ def doubtful(solution: Solution) -> tuple[str, str] | None:
             f"{one} and {two} cannot both come from these rows: they cannot be told apart "
             f"(correlation {solution.correlations[one, two]:+.2f})"
         )
+    for name, value in solution.values.items():
+        if not BOUNDS[name].least * NEAR < value < BOUNDS[name].most / NEAR:
+            return name, f"{name} runs to its bound, {value:.3g}: the rows ask for something else"
     unsure = [each for each in names if solution.relative_errors[each] > 1]
     if not unsure:
         return None

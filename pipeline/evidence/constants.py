@@ -20,7 +20,7 @@ DECODING = ["itl_s", "itl_p50_s", "decode_tokens_per_s"]
 SPEEDS = [*FIRST, *DECODING, *REQUESTS]
 """Measured quantities that constants of speed are fitted to."""
 
-work = col("expert_overhead")
+work, is_moe = col("expert_overhead"), col("moe_layers") > 0
 decodes = col("quantity").is_in(DECODING) | (
     col("quantity").is_in(REQUESTS) & (col("output_tokens") >= LONG_OUTPUT) & (col("clients") <= col("batch"))
 )
@@ -40,10 +40,10 @@ class Constant(NamedTuple):
 ENGINE: Mapping[str, Constant] = {
     # in the order in which they are chosen where nobody names them
     "engine_layer_floor_s": Constant(1e-7, 1e-3, 0.09, decodes & (col("engine_layer_floor_s") > 0)),
-    "engine_layer_s": Constant(1e-7, 2e-5, 0.09, decodes),
-    "engine_moe_layer_s": Constant(1e-7, 2e-5, 0.09, decodes & (col("moe_layers") > 0)),
+    "engine_layer_s": Constant(1e-7, 2e-5, 0.09, decodes & ~is_moe),
+    "engine_moe_layer_s": Constant(1e-7, 2e-5, 0.09, decodes & is_moe),
     **{
-        f"engine_{each}_moe_layer_s": Constant(1e-7, 2e-5, 0.09, decodes & (col("moe_layers") > 0) & (work == place))
+        f"engine_{each}_moe_layer_s": Constant(1e-7, 2e-5, 0.09, decodes & is_moe & (work == place))
         for place, each in enumerate(EXPERT_OVERHEADS)
         if place
     },

@@ -73,11 +73,6 @@ class Problem:
         """The constants as they are; nothing where the catalogs leave one out."""
         return {name: self.frame[name][0] for name in self.names}
 
-    @property
-    def start(self) -> dict[str, float]:
-        """Where a search begins: the constants as they are, or a usual value where those are too small to be felt."""
-        return {name: max(self.before[name] or 0.0, BOUNDS[name].usual) for name in self.names}
-
     def predicted(self, constants: Mapping[str, float | None]) -> Vector:
         """What is estimated with some constants."""
         frame = self.frame.with_columns(pl.lit(value, pl.Float64).alias(name) for name, value in constants.items())
@@ -91,10 +86,10 @@ class Problem:
         return made
 
     def felt(self, name: str) -> pl.Series:
-        """Which rows feel a constant: they change by a share of its own change."""
+        """Which rows feel a constant, if it is not smaller than usual: they change by a share of its own change."""
         import numpy as np  # noqa: PLC0415
 
-        start = self.start[name]
+        start = max(self.before[name] or 0.0, BOUNDS[name].usual)
         at, more = (self.predicted(self.before | {name: value}) for value in (start, start * 1.01))
         return pl.Series(abs(np.log(more / at)) > FELT_RATIO * np.log(1.01))
 
@@ -144,7 +139,7 @@ def solved(of: Problem) -> Solution:
         return made
 
     low, high = (np.log([getattr(BOUNDS[name], edge) for name in names]) for edge in ("least", "most"))
-    begin = np.clip(np.log([of.start[name] for name in names]), low + 1e-6, high - 1e-6)
+    begin = np.clip(np.log([of.before[name] or BOUNDS[name].usual for name in names]), low + 1e-6, high - 1e-6)
     found = solver().least_squares(residuals, begin, bounds=(low, high), loss="soft_l1", f_scale=SOFT_RATIO)
     errors, related = spread(found.jac, found.fun)
     return Solution(
@@ -165,7 +160,6 @@ def spread(jacobian: Vector, residuals: Vector) -> tuple[Vector, Vector]:
     free = max(len(residuals) - jacobian.shape[1], 1)
     noise = np.sum(residuals**2 / damped) / free / np.mean(damped**-1.5)
     curvature = jacobian.T @ jacobian
-    covariance = noise * np.linalg.inv(curvature + 1e-12 * max(np.trace(curvature), 1.0) * np.eye(len(curvature)))
-    errors = np.sqrt(np.maximum(np.diag(covariance), 0))
-    scale = np.maximum(errors, np.finfo(float).tiny)
-    return errors, covariance / np.outer(scale, scale)
+    inverse = np.linalg.inv(curvature + 1e-12 * max(np.trace(curvature), 1.0) * np.eye(len(curvature)))
+    widths = np.sqrt(np.diag(inverse))
+    return np.sqrt(noise) * widths, inverse / np.outer(widths, widths)

@@ -98,26 +98,26 @@ def added(catalogs: Catalogs, entry: Mapping[str, Any], name: str, on: date, loa
         CatalogError: the names clash, or the catalogs would not load with it; nothing is changed then.
     """
     check_free(catalogs, entry, name)
-    paths = {path: path.read_text(encoding="utf-8") if path.is_file() else None for path in places(catalogs.folder)}
+    paths = {path: path.read_text(encoding="utf-8") if path.is_file() else None for path in places(catalogs)}
     try:
-        models, sources = places(catalogs.folder)
+        models, sources = places(catalogs)
         write_entry(models, entry_toml(entry, name, f"added {on} from its config.json"))
         write_sources(sources, on)
-        load(catalogs.folder)
+        load(catalogs.home)
     except CatalogError:
         restore(paths)
         raise
     except OSError as error:
         restore(paths)
         raise CatalogError(
-            [f"{catalogs.folder}: cannot be written: {error.strerror}; copy the folder, and name it with --catalogs"]
+            [f"{catalogs.home}: cannot be written: {error.strerror}; copy the folder, and name it with --catalogs"]
         ) from error
     return models
 
 
-def places(folder: Path) -> tuple[Path, Path]:
+def places(catalogs: Catalogs) -> tuple[Path, Path]:
     """The files that an added model changes: its own, and the sources."""
-    return folder / FILE, folder / "sources.toml"
+    return catalogs.home / FILE, catalogs.folder / "sources.toml"
 
 
 def write_entry(path: Path, table: tomlkit.items.Table) -> None:
@@ -134,6 +134,8 @@ def write_entry(path: Path, table: tomlkit.items.Table) -> None:
 def write_sources(path: Path, on: date) -> None:
     """Add the sources that an added model names, where they are missing."""
     document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    if SOURCES.keys() <= document.keys():
+        return
     for name, (title, url, kind) in SOURCES.items():
         if name not in document:
             document.add(name, {"title": title, "url": url, "read_on": on, "kind": kind})

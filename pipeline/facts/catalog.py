@@ -37,6 +37,13 @@ class Catalogs:
     frames: Mapping[str, pl.DataFrame]
     facts: pl.DataFrame
     folder: Path
+    beside: Path | None = None
+    """A folder whose files were read too."""
+
+    @property
+    def home(self) -> Path:
+        """The folder that additions go to."""
+        return self.beside or self.folder
 
     def names(self, kind: str) -> Names:
         """The names of one catalog."""
@@ -82,7 +89,7 @@ def load(folder: Path, layer_kinds: Mapping[str, Sequence[str]], beside: Path | 
     if problems:
         note = [f"{beside}: has no sources.toml, so that it is read beside {folder}"] if beside else []
         raise CatalogError([*problems, *note])
-    return Catalogs(frames, facts_of(entries, sources), folder)
+    return Catalogs(frames, facts_of(entries, sources), folder, beside)
 
 
 # ----- frames
