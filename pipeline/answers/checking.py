@@ -32,8 +32,9 @@ def check_catalogs(catalogs: Catalogs) -> list[str]:
         CatalogError: a model whose shapes do not add up to its parameters.
     """
     models = catalogs.frames["model"].filter(pl.col("family") != "case-study")  # counted as the article counts
+    positions = pl.col("embedding_parameter_count") - pl.col("vocab") * pl.col("table_width")
     models = with_shapes(models, catalogs).with_columns(
-        implied=pl.col("parameter_count") - pl.col("small_parameter_count")
+        implied=pl.col("parameter_count") - pl.col("small_parameter_count") + positions
     )
     off = models.with_columns(error=pl.col("implied") / pl.col("parameter_count") - 1).filter(
         pl.col("error").abs() > TOLERANCE

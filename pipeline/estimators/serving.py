@@ -58,8 +58,29 @@ def step_overhead_s(
 
 
 @quantity
+def expanding_s(
+    decode_attention_bytes: Expr,
+    heads: Expr,
+    kv_heads: Expr,
+    engine_expands_kv: Expr,
+    attention_bytes_ratio: Expr,
+    reached_memory_bytes_per_s: Expr,
+) -> Expr:
+    """Copying the whole cache in every step, where the engine appends to it by copying and repeats it for query heads.
+
+    Read and written once to append, then read once and written as often as query heads share a KV
+    head, and read so by attention: 2 + 2 g times more than the cache itself.
+
+    Source: transformers cache_utils.py, DynamicCache.update (torch.cat), and repeat_kv, 4.40 to 4.57.
+    """
+    more = decode_attention_bytes * (2.0 + 2.0 * heads / kv_heads)
+    return more / (attention_bytes_ratio * reached_memory_bytes_per_s) * engine_expands_kv
+
+
+@quantity
 def decode_step_s(
     decode_s: Expr,
+    expanding_s: Expr,
     step_overhead_s: Expr,
     engine_bytes_ratio: Expr,
     layer_count: Expr,
@@ -70,7 +91,7 @@ def decode_step_s(
 
     Source: step-time study, step d(b); transformers is bound by a CPU floor per layer.
     """
-    step_s = (decode_s / engine_bytes_ratio + step_overhead_s).clip(layer_count * engine_layer_floor_s)
+    step_s = (decode_s / engine_bytes_ratio + expanding_s + step_overhead_s).clip(layer_count * engine_layer_floor_s)
     return step_s * (1.0 + draft_ratio)
 
 

@@ -68,6 +68,7 @@ class Engine(pa.DataFrameModel):
     engine_hosts_tables: pl.Boolean = fact("Whether the input table stays in the host's memory.")
     engine_spreads_layers: pl.Boolean = fact("Whether several devices share the layers out where nothing else is said.")
     engine_reads_whole_batch: pl.Boolean = fact("Whether all prompts of a batch are read in one pass.")
+    engine_expands_kv: pl.Boolean = fact("Whether each step copies the cache, and repeats it for every query head.")
     engine_prompt_bytes_per_logit: pl.Float64 = fact(
         "Memory of each prompt token's logits per vocabulary entry, where they are kept.", ge=0, le=64
     )
