@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test check bench docs clean
+.PHONY: run test check bench docs accuracy clean
 
 run: $(BIN)/capgrid
 	$(BIN)/capgrid run
@@ -32,6 +32,10 @@ bench: $(VENV)/.dev
 docs: $(VENV)/.dev
 	$(BIN)/python docs/generate.py
 
+# Estimates beside measurements: tables, a picture, what each term is worth; of ../shared/measurements where they are.
+accuracy: $(VENV)/.report
+	$(BIN)/python docs/accuracy.py
+
 clean:
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
@@ -44,4 +48,8 @@ $(BIN)/capgrid: pyproject.toml | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(VENV)/.report: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[report]'
 	@touch $@

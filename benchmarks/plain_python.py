@@ -446,7 +446,9 @@ def outside(r: Any) -> None:
         communicators = r.linked_communicator_bytes if r.link_bytes_per_s else r.pcie_communicator_bytes
     r.at_start = r.engine_context_bytes + communicators // 2
     runtime = r.engine_runtime_bytes + r.engine_runtime_bytes_per_layer * r.layer_count
-    r.non_torch = (r.engine_pipeline_runtime_bytes if r.pp > 1 else runtime) + int(communicators * r.engine_communicator_ratio)
+    r.non_torch = (r.engine_pipeline_runtime_bytes if r.pp > 1 else runtime) + int(
+        communicators * r.engine_communicator_ratio
+    )
     r.non_torch += r.engine_context_bytes if r.engine_counts_context else 0
     r.non_torch += communicators // 2 if r.engine_counts_start_up else 0
     splits = r.splits_attention and not r.mla_layers
@@ -614,7 +616,17 @@ def decode(r: Any) -> None:
     r.hops = (r.pp - 1) * (r.collective_base_s + 2.0 * r.micro * r.hidden / peer(r))
     r.step_kernels = kernels(r, r.verified, r.verified)
     device = r.step_kernels + attend + r.hops
-    r.decode_step = max(device / r.engine_bytes_ratio + r.own_time, r.floor) * (1.0 + r.draft_ratio)
+    r.decode_step = max(device / r.engine_bytes_ratio + copying(r) + r.own_time, r.floor) * (1.0 + r.draft_ratio)
+
+
+def copying(r: Any) -> float:
+    """Time of an engine that copies the cache at each step: to append to it, and for all heads of a group."""
+    if not r.engine_expands_kv:
+        return 0.0
+    appended, repeated = 2.0, 1.0 + r.heads / r.kv_heads  # read and written; read, and written for each query head
+    read_so = r.heads / r.kv_heads - 1.0  # attention reads what was written, not the cache itself
+    more = r.read * r.micro * (appended + repeated + read_so)
+    return more / (r.attention_bytes_ratio * bandwidth(r))
 
 
 def prefill(r: Any) -> None:

@@ -142,6 +142,83 @@ def one_line(names: Sequence[str], rows: pl.DataFrame) -> Iterator[str]:
         yield line([*names, *(text(row) for text in COLUMNS.values())])
 
 
+def is_of(*, kind: str = "static", **equal: str) -> pl.Expr:
+    """Rows of a kind whose columns have these values."""
+    return (col("kind") == kind) & pl.all_horizontal(col(name) == value for name, value in equal.items())
+
+
+def between(name: str, least: float, most: float = 1e9) -> pl.Expr:
+    """Rows whose column lies between two numbers."""
+    return col(name).is_between(least, most)
+
+
+TPOT = is_of(kind="closed_loop", quantity="itl_s")
+TTFT = is_of(kind="closed_loop", quantity="ttft_s")
+MOE_TPOT = TPOT & (col("class") == "MoE")
+DOUBTED = {
+    # what estimates should not be trusted for: why, and the rows that show it
+    "TTFT in a burst or after a cold start: measured above 5 s": ("means at a steady load", TTFT & between("value", 5)),
+    "TTFT otherwise": ("depends on how clients start: engine and harness", TTFT & ~between("value", 5)),
+    "TPOT of MoE, up to 4 clients, B200": (
+        "few rows, drafts not stated",
+        MOE_TPOT & between("batch", 1, 4) & (col("accelerator") == "b200-sxm-180gb"),
+    ),
+    "TPOT of MoE, more than 256 clients, tp up to 8": (
+        "limits of running sequences are not stated",
+        MOE_TPOT & between("batch", 257) & between("tp", 1, 8),
+    ),
+    "TPOT with data-parallel attention": ("few rows", TPOT & between("attention_dp", 2)),
+    "TPOT on GB200": ("tp of a pool, not of a replica", TPOT & (col("accelerator") == "gb200")),
+    "`transformers`, prompts of 30,000 and more": (
+        "constants per layer; eager kernels",
+        is_of(engine="transformers", quantity="output_tokens_per_s") & between("prompt_tokens", 30_000),
+    ),
+    "vLLM 0.6, prompts of 60,000 and more": (
+        "its prefill rate was fitted to short prompts",
+        is_of(source="qwen2.5-speed", engine="vllm") & between("prompt_tokens", 60_000),
+    ),
+    "AWQ prefill, gemm": ("one shot, warm-up inside", is_of(engine="autoawq-gemm", quantity="prefill_tokens_per_s")),
+    "AWQ prefill, gemv": ("one shot, warm-up inside", is_of(engine="autoawq-gemv", quantity="prefill_tokens_per_s")),
+    "AWQ, memory": ("allocations that are not counted", is_of(source="autoawq-readme", quantity="memory_bytes")),
+    "AWQ, Mixtral in two stages, decode": (
+        "no rows beside them",
+        is_of(source="autoawq-readme", quantity="decode_tokens_per_s") & (col("class") == "MoE"),
+    ),
+    "llama.cpp on A100, decode": (
+        "one set of constants for all devices",
+        is_of(accelerator="a100-pcie-80gb", quantity="decode_tokens_per_s"),
+    ),
+    "llama.cpp, prefill": ("a rough rate", is_of(engine="llama.cpp", quantity="prefill_tokens_per_s")),
+    "TensorRT-LLM of 2024, Mixtral, latency": (
+        "an engine era with one MoE model",
+        is_of(engine="tensorrt-llm", quantity="e2e_s") & (col("class") == "MoE"),
+    ),
+    "offline: Llama 2 70B, fp8, eight L40S": (
+        "one run is known",
+        is_of(kind="offline", quantity="output_tokens_per_s"),
+    ),
+}
+UNASKED = {
+    # kinds of run that have no estimate
+    "disaggregated runs": ("what rows state of both sides is not mapped to plans yet", col("kind") == "disagg"),
+    "open loops and bursts; percentiles": (
+        "no arrivals, no tails",
+        col("kind").is_in(["open_loop", "burst"]) | col("quantity").str.contains("p99"),
+    ),
+}
+
+
+def doubted(rows: pl.DataFrame) -> Iterator[str]:
+    """What is not trusted, why, and how far off it is."""
+    answered = rows.filter(col("reason") == "")
+    yield from header(["what", "why", *COLUMNS])
+    for name, (why, holds) in DOUBTED.items():
+        yield from one_line([name, why], answered.filter(holds))
+    for name, (why, holds) in UNASKED.items():
+        count = rows.filter(holds, col("reason") != "").height
+        yield line([name, why, f"{count:,}", "not answered", *[""] * (len(COLUMNS) - 2)])
+
+
 # ----- pages
 
 
@@ -476,7 +553,14 @@ def main() -> None:
     put(HERE / "accuracy.md", "figures", figures(paths, rows, on, drawn=draw(rows)))
     put(HERE / "speed.md", "engines", eras(catalogs))
     put(HERE / "speed.md", "worked step", worked(on))
+    published = predicted(read_measurements([PUBLISHED]), catalogs, on)
+    put(
+        HERE / "accuracy.md",
+        "published",
+        table(published, {"source": "source", "engine": "engine", "quantity": "measured"}),
+    )
     if looped(rows).height:
+        put(HERE / "accuracy.md", "not trusted", doubted(rows))
         put(ROOT / "README.md", "accuracy", headline(rows, on))
         put(HERE / "speed.md", "ablations", ablations(rows, catalogs, on))
 

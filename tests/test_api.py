@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     from pipeline.facts.catalog import Catalogs
 
 AS_OF = date(2026, 11, 22)
-MEMORY = {"kv_pool_bytes": [60_000_000_000, 20_000_000_000, 10], "sequence_bytes": [400_000_000, 400_000_000, 11]}
+MEMORY = {
+    "kv_pool_bytes": [60_000_000_000, 20_000_000_000, 10],
+    "sequence_bytes": [400_000_000, 400_000_000, 11],
+    "dp": [1, 2, 1],
+}
 
 
 # ----- estimate
@@ -30,7 +34,7 @@ def test_estimate_puts_quantities_beside_a_users_columns() -> None:
     frame = pl.DataFrame({"case": ["a", "b", "c"], **MEMORY})
     made = pipeline.estimate(frame, ["batch_max"])
     assert made.columns == [*frame.columns, "batch_max"]
-    assert made["batch_max"].to_list() == [150, 50, 0]
+    assert made["batch_max"].to_list() == [150, 100, 0]
     assert_frame_equal(made.select(frame.columns), frame)
 
 
@@ -132,7 +136,7 @@ def test_a_point_is_the_row_of_the_run(place: float, small: Any) -> None:
     """One way of computing: all columns of `capacity`, for plans from all over the grid."""
     table = capacity(small)
     row = table.row(int(place * table.height), named=True)
-    names = ("model", "accelerator", "weights", "kv", "engine", "workload", "tp", "pp", "ep", "batch")
+    names = ("model", "accelerator", "weights", "kv", "engine", "workload", "tp", "pp", "ep", "dp", "batch")
     got = pipeline.point(**{name: row[name] for name in names}, as_of=AS_OF)
     assert [(name, got[name], row[name]) for name in row if not same(name, got[name], row[name])] == []
 
@@ -143,7 +147,7 @@ def test_a_point_is_the_row_of_the_curve(batch: int, small: Any) -> None:
     path = small.folder / "estimates" / "model=gemma-3-4b" / "part-0.parquet"
     table = pl.read_parquet(path, hive_partitioning=False).with_columns(pl.col(pl.Enum, pl.Categorical).cast(pl.String))
     row = table.filter(batch=batch).row(17, named=True)
-    names = ("model", "accelerator", "weights", "kv", "engine", "workload", "tp", "pp", "ep", "batch")
+    names = ("model", "accelerator", "weights", "kv", "engine", "workload", "tp", "pp", "ep", "dp", "batch")
     got = pipeline.point(**{name: row[name] for name in names}, as_of=AS_OF)
     assert [(name, got[name], row[name]) for name in row if not same(name, got[name], row[name])] == []
 

@@ -116,7 +116,8 @@ def test_the_cache_of_every_model_is_that_of_its_shapes(model: str) -> None:
     growing = 2 * (both * shape["full_layers"] + latent * shape["mla_layers"])
 
     def kept(tokens: int) -> int:
-        sliding = 4 * shape["sliding_kv_heads"] * shape["sliding_head_dim"] * shape["sliding_layers"]
+        widths = shape["sliding_head_dim"] + shape["sliding_value_head_dim"]
+        sliding = 2 * shape["sliding_kv_heads"] * widths * shape["sliding_layers"]
         chunked = 4 * shape["kv_heads"] * shape["head_dim"] * shape["chunked_layers"]
         return growing * tokens + (sliding + chunked) * min(tokens, window) + state
 

@@ -34,7 +34,7 @@ ENGINES = (
     "tensorrt-llm@0.5.0", "lmdeploy", "transformers@4.40.0", "transformers", "llama.cpp", "gpt-fast", "autoawq", "tgi",
     "deepspeed-mii", "mlc-llm", "exllamav2",
 )  # fmt: skip
-DEVICES = ("t4", "l4", "a100-sxm-80gb", "h100-sxm-80gb", "b200-sxm-180gb", "rtx-4090")
+DEVICES = ("t4", "l4", "a100-sxm-80gb", "h100-sxm-80gb", "b200-sxm-180gb", "rtx-4090", "mi300x")
 PLANS = (plan(), plan(4, 2), plan(2, ep=2), plan(dp=2), plan(2, dp=4, ep=8), plan(2, 2, dp=2, ep=2))
 FEATURES: dict[str, dict[str, Any]] = {
     # what the workloads of a sample are given besides
@@ -165,5 +165,6 @@ def test_what_is_seldom_switched_on_is_among_the_rows(rows: list[dict[str, Any]]
     assert found["dp"] == {1, 2, 4}
     assert found["ep"] == {1, 2, 8}
     assert all(len(found[name]) > 1 for name in WORKING)
+    assert {row["achieved_flop_ratio"] < 1 for row in rows} == {row["engine_expands_kv"] for row in rows} == {True, False}
     assert {row["clients"] > row["batch"] for row in rows} == {True, False}
     assert {row["expert_overhead"] for row in rows if row["moe_layers"]} == {0, 1, 2, 3, 4}

@@ -139,6 +139,7 @@ UNFIT: dict[str, tuple[str, dict[str, Any]]] = {
     "tp_divides_heads": ("llama-7b", {"parallel": [plan(3)]}),
     "pp_splits_layers": ("llama-7b", {"parallel": [plan(1, 33)]}),
     "ep_splits_experts": ("mixtral-8x7b", {"parallel": [plan(2, 1, 4)]}),
+    "dp_shares_experts": ("llama-7b", {"parallel": [plan(dp=2)]}),
     "device_runs_format": ("llama-7b", {"weights": ["fp8"], "accelerators": ["v100-sxm2-32gb"]}),
     "node_holds_ranks": ("llama-7b", {"parallel": [plan(16)]}),
     "engine_reads_format": ("llama-7b", {"weights": ["gguf-q4_0"]}),

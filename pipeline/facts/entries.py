@@ -13,7 +13,7 @@ from pipeline.core.errors import CatalogError, nearest
 from pipeline.facts.names import all_names, is_id
 from pipeline.facts.prices import price_name
 from pipeline.facts.schema import DEFAULTS, REFERENCES, SCHEMAS
-from pipeline.facts.values import WORDS, as_dtype, fits
+from pipeline.facts.values import WORDS, as_dtype, fits, words_of
 from pipeline.facts.versions import MARK
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def check_type(entry: Entry, name: str, dtype: pl.DataType) -> None:
     if type(value) is int and abs(value) >= 2**63:
         entry.wrong(f"{name} = {str(value)[:40]}... is larger than any number here")
     elif not fits(value, dtype):
-        entry.wrong(f"{name} = {str(value)[:80]!r} is not {WORDS[dtype.base_type()]}")
+        entry.wrong(f"{name} = {str(value)[:80]!r} is not {words_of(dtype)}")
     elif any(isinstance(text, str) and not (text.isprintable() and len(text) <= LONGEST) for text in texts(value)):
         entry.wrong(f"{name} holds control characters, or is longer than {LONGEST}")
 

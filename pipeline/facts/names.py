@@ -35,7 +35,7 @@ def dashed(name: str) -> str:
     >>> dashed("nvidia rtx 4090"), dashed("amd_instinct mi300x")
     ('rtx-4090', 'instinct-mi300x')
     """
-    return re.sub(r"[\s_]+", "-", name.strip()).removeprefix("nvidia-").removeprefix("amd-").removeprefix("intel-")
+    return re.sub("[ _]+", "-", name).removeprefix("nvidia-").removeprefix("amd-").removeprefix("intel-")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ WORDS: dict[Any, str] = {
     pl.String: "text",
     pl.Boolean: "true or false",
     pl.Date: "a date",
-    pl.List: "a list (of texts, or of whole numbers)",
+    pl.List: "a list of texts",
 }
 
 
@@ -24,6 +24,16 @@ TYPES: dict[Any, set[type]] = {
     pl.Boolean: {bool},
     pl.Date: {date},
 }
+
+
+def words_of(dtype: pl.DataType) -> str:
+    """What a value of this type is called.
+
+    >>> words_of(pl.List(pl.Int64())), words_of(pl.Float64())
+    ('a list of whole numbers', 'a number')
+    """
+    is_counts = isinstance(dtype, pl.List) and dtype.inner == pl.Int64
+    return "a list of whole numbers" if is_counts else WORDS[dtype.base_type()]
 
 
 def as_dtype(value: Any, dtype: pl.DataType) -> Any:

@@ -36,10 +36,10 @@ KEYS = [
     "tp",
     "pp",
     "ep",
-    "dp",
     "workload",
     "prompt_tokens",
     "output_tokens",
+    "dp",
 ]
 """What tells two rows of `capacity` apart; `estimates` has `batch` besides."""
 

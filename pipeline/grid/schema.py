@@ -70,8 +70,8 @@ whole, real, priced, edge = Column(COUNT, 0), Column(REAL), Column(REAL, nullabl
 
 SHARED: dict[str, Column] = {
     "model": name, "weights": name, "kv": name, "engine": name, "accelerator": name,
-    "device_count": count, "tp": count, "pp": count, "ep": count, "dp": count,
-    "workload": name, "prompt_tokens": count, "output_tokens": count,
+    "device_count": count, "tp": count, "pp": count, "ep": count,
+    "workload": name, "prompt_tokens": count, "output_tokens": count, "dp": count,
     "batch": count,
     "parameter_count": count, "active_parameter_count": count,
     "weight_bytes": size, "kv_bytes_per_token": real, "kv_bytes_per_sequence": size, "sequence_bytes": size,
