@@ -257,8 +257,9 @@ def headline(rows: pl.DataFrame, on: date) -> Iterator[str]:
     words = {
         "time per output token, closed loop": ("closed_loop", ["itl_s"]),
         "time to first token, closed loop": ("closed_loop", ["ttft_s"]),
-        "latency and throughput of static batches": ("static", ["e2e_s", "total_tokens_per_s", "output_tokens_per_s"]),
-        "decode rate of static batches": ("static", ["decode_tokens_per_s", "itl_s"]),
+        "latency of a static batch": ("static", ["e2e_s"]),
+        "throughput of a static batch": ("static", ["total_tokens_per_s", "output_tokens_per_s"]),
+        "decode rate of a static batch": ("static", ["decode_tokens_per_s"]),
     }
     yield from header(["measured", "models", *COLUMNS])
     for name, (kind, quantities) in words.items():
