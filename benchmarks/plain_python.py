@@ -636,7 +636,8 @@ def prefill(r: Any) -> None:
     overlap = (pieces * r.pp / (pieces + r.pp - 1)) ** 0.7
     alone = kernels(r, r.unread, 1) + score
     r.prompt_step = max(alone / (r.engine_flop_ratio * overlap) + r.own_time, r.floor)
-    joined = min(max(r.chunk_tokens / r.unread, 1.0), r.micro)
+    step = r.asked_batched_tokens_max or r.chunk_tokens  # prompts' tokens in one step, where many wait
+    joined = min(max(step / r.unread, 1.0), r.micro)
     mixed = kernels(r, r.verified + joined * r.unread, r.verified)
     r.joining = ((mixed - r.step_kernels) / joined + score) / r.pp
 

@@ -241,7 +241,7 @@ CATALOG = {
         "llama-7b",
         "aliases ",
         'aliases = "x"\nold ',
-        ["aliases = 'x' is not a list (of texts"],
+        ["aliases = 'x' is not a list of texts"],
     ),
     "duplicate id": (
         WORKLOADS,

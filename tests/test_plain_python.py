@@ -165,6 +165,7 @@ def test_what_is_seldom_switched_on_is_among_the_rows(rows: list[dict[str, Any]]
     assert found["dp"] == {1, 2, 4}
     assert found["ep"] == {1, 2, 8}
     assert all(len(found[name]) > 1 for name in WORKING)
-    assert {row["achieved_flop_ratio"] < 1 for row in rows} == {row["engine_expands_kv"] for row in rows} == {True, False}
+    assert {row["achieved_flop_ratio"] < 1 for row in rows} == {True, False}
+    assert {row["engine_expands_kv"] for row in rows} == {True, False}
     assert {row["clients"] > row["batch"] for row in rows} == {True, False}
     assert {row["expert_overhead"] for row in rows if row["moe_layers"]} == {0, 1, 2, 3, 4}
