@@ -229,7 +229,7 @@ def settings(r: Any) -> None:
     share = r.engine_memory_utilization_ratio
     if share is None:  # SGLang: what its reserve leaves
         reserve = by_size(r, "reserved_bytes") + r.engine_reserved_bytes_per_token * max(r.step_tokens, 2048)
-        reserve += r.engine_reserved_rank_bytes * r.tp * r.pp
+        reserve += r.engine_reserved_rank_bytes * r.tp * r.pp * r.dp
         is_large = r.device_memory_bytes >= 70 * GIB and not (r.is_ampere and r.engine_ampere_is_middle)
         share = 1.0 - max(reserve, r.engine_reserved_large_bytes if is_large else 0) / r.device_memory_bytes
     r.share = said("memory_utilization_ratio", share)
@@ -442,7 +442,7 @@ def prompt_width(r: Any) -> float:
 def outside(r: Any) -> None:
     """Context, communicators, kernels' buffers and CUDA graphs."""
     communicators = 0
-    if r.tp > 1:
+    if r.tp * r.dp > 1:  # any two ranks talk
         communicators = r.linked_communicator_bytes if r.link_bytes_per_s else r.pcie_communicator_bytes
     r.at_start = r.engine_context_bytes + communicators // 2
     runtime = r.engine_runtime_bytes + r.engine_runtime_bytes_per_layer * r.layer_count
@@ -549,7 +549,7 @@ def errors(r: Any) -> dict[str, Any]:
     ratio = r.sampler_error_ratio * spread
     if r.forward > r.sampling:
         ratio = max(ratio, r.forward_error_ratio)
-    outside_error = r.communicator_error_bytes if r.tp > 1 else r.runtime_error_bytes
+    outside_error = r.communicator_error_bytes if r.tp * r.dp > 1 else r.runtime_error_bytes
     parts = {
         "weights": math.hypot(r.weight_error_ratio * r.weights, towers),
         "activations": ratio * r.activation if r.engine_charges_activation else 0.0,
@@ -574,7 +574,7 @@ def times(r: Any) -> dict[str, Any]:
     """How long each phase takes, for a client and for the replica."""
     r.micro = max(r.batch / (r.pp * r.dp), 1.0)  # sequences that pass a stage of a group together
     r.verified = r.micro * r.verified_tokens
-    r.unread = max(math.ceil(r.prompt_tokens * (1.0 - r.cached_prompt_ratio)), 1)
+    r.unread = max(math.ceil(round(r.prompt_tokens * (1.0 - r.cached_prompt_ratio), 6)), 1)
     host(r)
     decode(r)
     prefill(r)
@@ -585,8 +585,9 @@ def times(r: Any) -> dict[str, Any]:
         "output_tokens_per_s": r.batch * r.output_tokens / e2e,
         "slo_load_ratio": max(ttft / r.ttft_slo_s, tpot / r.tpot_slo_s), "moe_layer_s": r.moe_layer_s,
         "kv_transfer_s": r.transfer,
-        "prefill_replicas": r.batch / e2e * r.prompt_step if r.is_disaggregated else 0.0,
-        "decode_tokens_per_s": r.batch / r.decode_step, "prefill_tokens_per_s": r.batch * r.prompt_tokens / ttft,
+        "prefill_replicas": r.batch / e2e * r.prompt_step / r.dp if r.is_disaggregated else 0.0,
+        "decode_tokens_per_s": r.batch * r.accepted_tokens / r.decode_step,
+        "prefill_tokens_per_s": r.batch * r.prompt_tokens / ttft,
         **bounds(r),
     }  # fmt: skip
 
@@ -602,7 +603,7 @@ def host(r: Any) -> None:
 
 def decode(r: Any) -> None:
     """One decode step: kernels, attention to the cache, hops between stages; drafting besides."""
-    attend, context, r.read = 0.0, r.prompt_tokens + r.output_tokens // 2, 0.0
+    attend, context, r.read, r.copied = 0.0, r.prompt_tokens + r.output_tokens // 2, 0.0, 0.0
     for kind in r.kinds:
         layers = getattr(r, f"{kind}_layers")
         tokens, elements, heads, state = kept(kind, r, context)
@@ -610,10 +611,12 @@ def decode(r: Any) -> None:
         per_sequence = cached / (r.attention_bytes_ratio * bandwidth(r)) + 1e-8 * heads
         attend += layers * (r.attention_launch_s + r.micro * per_sequence)
         r.read += math.ceil(layers / r.pp) * cached
+        if kind not in {"mla", "linear"}:  # of every head, in every stage
+            r.copied += layers * cached
     if r.mla_layers:
         latent = 2 * r.kv_latent_dim + r.rope_head_dim
         attend += r.mla_layers * 2.0 * r.verified * r.heads / r.tp * context * latent / (0.3 * half_rate(r))
-    r.hops = (r.pp - 1) * (r.collective_base_s + 2.0 * r.micro * r.hidden / peer(r))
+    r.hops = (r.pp - 1) * (r.collective_base_s + 2.0 * r.verified * r.hidden / peer(r))
     r.step_kernels = kernels(r, r.verified, r.verified)
     device = r.step_kernels + attend + r.hops
     r.decode_step = max(device / r.engine_bytes_ratio + copying(r) + r.own_time, r.floor) * (1.0 + r.draft_ratio)
@@ -625,14 +628,14 @@ def copying(r: Any) -> float:
         return 0.0
     appended, repeated = 2.0, 1.0 + r.heads / r.kv_heads  # read and written; read, and written for each query head
     read_so = r.heads / r.kv_heads - 1.0  # attention reads what was written, not the cache itself
-    more = r.read * r.micro * (appended + repeated + read_so)
+    more = r.copied * r.micro * (appended + repeated + read_so)
     return more / (r.attention_bytes_ratio * bandwidth(r))
 
 
 def prefill(r: Any) -> None:
     """One prompt read alone, and what one more takes of a batch that decodes."""
     score = scores(r) * (1.0 - r.cached_prompt_ratio**2)  # what is cached has been scored against itself
-    pieces = max(math.ceil(r.prompt_tokens / r.step_tokens), 1) if r.step_tokens else 1
+    pieces = max(r.unread / r.step_tokens, 1.0) if r.step_tokens else 1.0
     overlap = (pieces * r.pp / (pieces + r.pp - 1)) ** 0.7
     alone = kernels(r, r.unread, 1) + score
     r.prompt_step = max(alone / (r.engine_flop_ratio * overlap) + r.own_time, r.floor)
@@ -648,7 +651,8 @@ def scores(r: Any) -> float:
     for kind in r.kinds:
         seen = kept(kind, r, r.prompt_tokens)[0]
         pairs = (seen - seen * seen / (2.0 * r.prompt_tokens)) * (r.prompt_tokens + r.attention_ramp_tokens)
-        work = 2.0 * r.heads / r.tp * (r.head_dim + r.value_head_dim) * pairs
+        widths = (r.sliding_head_dim + r.sliding_value_head_dim) if kind == "sliding" else r.head_dim + r.value_head_dim
+        work = 2.0 * r.heads / r.tp * widths * pairs
         total += getattr(r, f"{kind}_layers") * work / (r.attention_flop_ratio * half_rate(r))
     return total
 
@@ -678,7 +682,7 @@ def bounds(r: Any) -> dict[str, Any]:
     matmul = active - (0 if r.tied_embeddings else r.embedding_parameter_count) - r.tower_parameter_count
     parts = {
         "bandwidth": (r.weights - idle + r.read * r.micro) * r.pp / r.memory_bytes_per_s,
-        "compute": 2.0 * matmul * r.micro / (r.tp * r.dense_achieved),
+        "compute": 2.0 * matmul * r.verified / (r.tp * r.dense_achieved),
         "communication": all_reduce(r, r.verified) * r.layer_count + r.hops,
         "overhead": r.own_time,
     }
@@ -737,7 +741,7 @@ def costs(r: Any, speed: dict[str, Any]) -> dict[str, Any]:
     devices, tokens = r.tp * r.pp * r.dp, speed["output_tokens_per_s"]
     usd = None if r.device_usd_per_hour is None else r.device_usd_per_hour * devices
     power = None if r.tdp_w is None else r.tdp_w * devices * (0.3 + 0.7 * r.busy)
-    per_prompt = 1e6 / 3600.0 * r.joining / (r.engine_flop_ratio * r.prompt_tokens)
+    per_prompt = 1e6 / 3600.0 * r.joining / (r.engine_flop_ratio * r.prompt_tokens * r.dp)
     return {
         "usd_per_hour": usd,
         "usd_per_mtok_output": usd and 1e6 / 3600.0 * usd / tokens,

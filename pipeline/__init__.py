@@ -63,7 +63,7 @@ def estimate(frame: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
         pipeline.core.errors.UnknownNameError: no quantity has that name.
 
     >>> import polars as pl
-    >>> frame = pl.DataFrame({"kv_pool_bytes": [60e9, 20e9], "sequence_bytes": 400_000_000})
+    >>> frame = pl.DataFrame({"kv_pool_bytes": [60e9, 20e9], "sequence_bytes": 400_000_000, "dp": 1})
     >>> estimate(frame.cast(pl.Int64), ["batch_max"])["batch_max"].to_list()
     [150, 50]
     """

@@ -616,12 +616,15 @@ def test_a_larger_batch_never_makes_a_client_faster(
 
 
 @CHEAP
-@given(model_ids, versions, devices, kinds, one_batch, st.lists(one_prompt, min_size=2, max_size=20).map(sorted))
+@given(
+    model_ids, versions, devices, kinds, st.sampled_from([1, 2, 4]), one_batch,
+    st.lists(one_prompt, min_size=2, max_size=20).map(sorted),
+)  # fmt: skip
 def test_a_longer_prompt_never_makes_a_client_faster(
-    model: str, engine: str, device: str, served: dict[str, bool], batch: int, prompt: list[int]
+    model: str, engine: str, device: str, served: dict[str, bool], pp: int, batch: int, prompt: list[int]
 ) -> None:
     """It is read, and its cache is read again for every token."""
-    made = timed(model, engine, device, *CLIENT_TIMES, batch=batch, prompt_tokens=prompt, **served)
+    made = timed(model, engine, device, *CLIENT_TIMES, pp=pp, batch=batch, prompt_tokens=prompt, **served)
     assert all(rises(made[name]) for name in CLIENT_TIMES)
 
 

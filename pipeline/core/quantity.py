@@ -205,7 +205,8 @@ def summed(name: str, parts: Mapping[str, str], summary: str) -> Quantity:
     """A quantity that adds up parts, each as often as its count column says."""
 
     def total(**columns: Expr) -> Expr:
-        return pl.sum_horizontal(columns[part] * columns[times] for part, times in parts.items())
+        terms = [columns[part] * columns[times] for part, times in parts.items()]
+        return pl.sum_horizontal(terms) if terms else pl.lit(0.0)
 
     total.__doc__ = f"{summary}\n\nDefinition."
     reads = dict.fromkeys(column for pair in parts.items() for column in pair)

@@ -145,14 +145,15 @@ def non_torch_error_bytes(
     runtime_error_bytes: Expr,
     communicator_error_bytes: Expr,
     memory_spread_ratio: Expr,
-    tp: Expr,
+    expert_ranks: Expr,
     engine_charges_activation: Expr,
 ) -> Expr:
     """Error of the memory outside tensors, where it comes off the pool.
 
     Source: serving-memory study, section 7.
     """
-    error = memory_spread_ratio * pl.when(tp > 1).then(communicator_error_bytes).otherwise(runtime_error_bytes)
+    outside = pl.when(expert_ranks > 1).then(communicator_error_bytes).otherwise(runtime_error_bytes)
+    error = memory_spread_ratio * outside
     return error * engine_charges_activation
 
 

@@ -60,12 +60,12 @@ def client_total_tokens_per_s(client_requests_per_s: Expr, prompt_tokens: Expr, 
 
 
 @quantity
-def decode_tokens_per_s(batch: Expr, decode_step_s: Expr) -> Expr:
-    """Output tokens of a batch in a second while it only decodes.
+def decode_tokens_per_s(batch: Expr, decode_step_s: Expr, accepted_tokens: Expr) -> Expr:
+    """Output tokens of a batch in a second while it only decodes, accepted drafts among them.
 
     Definition.
     """
-    return batch / decode_step_s
+    return batch * accepted_tokens / decode_step_s
 
 
 @quantity

@@ -29,12 +29,14 @@ def usd_per_mtok_output(usd_per_hour: Expr, output_tokens_per_s: Expr) -> Expr:
 
 @quantity
 def usd_per_mtok_input(
-    usd_per_hour: Expr, joining_prompt_s: Expr, engine_flop_ratio: Expr, prompt_tokens: Expr
+    usd_per_hour: Expr, joining_prompt_s: Expr, engine_flop_ratio: Expr, prompt_tokens: Expr, dp: Expr
 ) -> Expr:
     """Price of the prefill of a million prompt tokens alone: the marginal cost of input.
+
+    Every data-parallel group reads prompts of its own at the same time.
 
     It is a part of usd_per_mtok_output, which carries everything; do not add the two.
 
     Definition.
     """
-    return (1e6 / 3600.0) * usd_per_hour * joining_prompt_s / (engine_flop_ratio * prompt_tokens)
+    return (1e6 / 3600.0) * usd_per_hour * joining_prompt_s / (engine_flop_ratio * prompt_tokens * dp)

@@ -3,6 +3,7 @@
 from polars import Expr
 
 from pipeline.core.quantity import Book, Quantity, again, quantity, summed
+from pipeline.estimators.attention import PROJECTIONS
 
 
 @quantity
@@ -71,12 +72,14 @@ def mla_attend_arithmetic_s(mla_attend_flop: Expr, reached_half_flop_per_s: Expr
 
 
 @quantity
-def pipeline_hop_s(microbatch: Expr, hidden: Expr, pp: Expr, collective_base_s: Expr, peer_bytes_per_s: Expr) -> Expr:
+def pipeline_hop_s(
+    decode_step_tokens: Expr, hidden: Expr, pp: Expr, collective_base_s: Expr, peer_bytes_per_s: Expr
+) -> Expr:
     """Handing one step's activations from stage to stage, all hops together.
 
     Source: arXiv:1811.06965; constants of the link as for collectives.
     """
-    hop_s = collective_base_s + (2.0 * microbatch * hidden / peer_bytes_per_s).fill_null(0.0)
+    hop_s = collective_base_s + (2.0 * decode_step_tokens * hidden / peer_bytes_per_s).fill_null(0.0)
     return (pp - 1) * hop_s
 
 
@@ -113,12 +116,12 @@ def decode_traffic_s(
 
 
 @quantity
-def decode_arithmetic_s(flop_per_token: Expr, microbatch: Expr, tp: Expr, dense_flop_per_s: Expr) -> Expr:
+def decode_arithmetic_s(flop_per_token: Expr, decode_step_tokens: Expr, tp: Expr, dense_flop_per_s: Expr) -> Expr:
     """Seconds that a decode step must multiply at the achieved rate.
 
     Source: roofline (Williams et al. 2009).
     """
-    return flop_per_token * microbatch / (tp * dense_flop_per_s)
+    return flop_per_token * decode_step_tokens / (tp * dense_flop_per_s)
 
 
 @quantity
@@ -135,10 +138,12 @@ def with_decode(book: Book, kinds: list[str]) -> Book:
     attend = {f"{kind}_attend_s": f"{kind}_layers" for kind in kinds}
     attend |= {"mla_attend_arithmetic_s": "mla_layers"} if "mla" in kinds else {}
     read = {f"{kind}_read_bytes": f"{kind}_stage_layers" for kind in kinds}
+    copied = {f"{kind}_read_bytes": f"{kind}_layers" for kind in kinds if PROJECTIONS[kind].endswith("gqa")}
     made = [
         *map(_attend_of, kinds),
         summed("decode_attention_s", attend, "Decode attention of all layers in one step."),
         summed("decode_sequence_read_bytes", read, "Cache that one sequence's next token reads on one device."),
+        summed("decode_sequence_copied_bytes", copied, "Keys and values of one sequence, of all stages."),
     ]
     book = {**book, **{q.name: q for q in made}}
     book = again(book, "decode", "distinct_experts", step_tokens=tokens_of_each)

@@ -4,6 +4,7 @@ import polars as pl
 from polars import Expr
 
 from pipeline.core.quantity import Book, Quantity, again, quantity, summed
+from pipeline.estimators.attention import PROJECTIONS
 from pipeline.estimators.decode import tokens_of_each
 
 
@@ -17,21 +18,25 @@ def read_prompt_tokens(prompt_tokens: Expr, cached_prompt_ratio: Expr) -> Expr:
     >>> at(read_prompt_tokens, prompt_tokens=1000, cached_prompt_ratio=0.25)
     750
     """
-    return (prompt_tokens * (1.0 - cached_prompt_ratio)).ceil().clip(1.0).cast(pl.Int64)
+    unread = (prompt_tokens * (1.0 - cached_prompt_ratio)).round(6)  # 1000 x 0.3 is not a whole number to a computer
+    return unread.ceil().clip(1.0).cast(pl.Int64)
 
 
 @quantity
-def joining_prompts(read_prompt_tokens: Expr, chunk_tokens: Expr, microbatch: Expr) -> Expr:
-    """Prompts that join one decode step together, where many wait.
+def joining_prompts(
+    read_prompt_tokens: Expr, chunk_tokens: Expr, asked_batched_tokens_max: Expr, microbatch: Expr
+) -> Expr:
+    """Prompts that join one decode step together, where many wait: as many as its tokens allow.
 
     Source: step-time study, j = clip(chunk / s, 1, b).
 
     >>> from pipeline.core.quantity import at
-    >>> chunks = {"read_prompt_tokens": 2048, "chunk_tokens": 8192}
+    >>> chunks = {"read_prompt_tokens": 2048, "chunk_tokens": 8192, "asked_batched_tokens_max": None}
     >>> [at(joining_prompts, microbatch=batch, **chunks) for batch in (2.0, 64.0)]
     [2.0, 4.0]
     """
-    return pl.min_horizontal((chunk_tokens / read_prompt_tokens).clip(1.0), microbatch)
+    tokens = pl.coalesce(asked_batched_tokens_max, chunk_tokens)
+    return pl.min_horizontal((tokens / read_prompt_tokens).clip(1.0), microbatch)
 
 
 def score_s(
@@ -56,16 +61,19 @@ def score_s(
 
 
 def _score_of(kind: str) -> Quantity:
+    own = "sliding_" if PROJECTIONS[kind] == "sliding_gqa" else ""
+    widths = {name: f"{own}{name}" for name in ("head_dim", "value_head_dim")}
     same = (
-        "heads", "tp", "head_dim", "value_head_dim", "prompt_tokens",
-        "reached_half_flop_per_s", "attention_flop_ratio", "attention_ramp_tokens",
+        "heads", "tp", "prompt_tokens", "reached_half_flop_per_s", "attention_flop_ratio", "attention_ramp_tokens"
     )  # fmt: skip
 
     def formula(**columns: Expr) -> Expr:
         return score_s(**columns)
 
     formula.__doc__ = (score_s.__doc__ or "").format(kind=kind)
-    return Quantity(f"{kind}_score_s", formula, {"scored_keys": f"{kind}_scored_keys"} | {each: each for each in same})
+    return Quantity(
+        f"{kind}_score_s", formula, {"scored_keys": f"{kind}_scored_keys"} | widths | {each: each for each in same}
+    )
 
 
 @quantity

@@ -23,13 +23,13 @@ class Runtime(NamedTuple):
 
 
 @quantity
-def start_up_bytes(tp: Expr, engine_context_bytes: Expr, communicator_bytes: Expr) -> Expr:
+def start_up_bytes(expert_ranks: Expr, engine_context_bytes: Expr, communicator_bytes: Expr) -> Expr:
     """Memory in use before the model is loaded: the device's context, and communicators where ranks talk.
 
     Source: serving-memory study, section 3: 0.51 GiB, and 1.53 with two ranks or more on an H100; half of the
     communicators are set up before the model.
     """
-    return engine_context_bytes + (communicator_bytes // 2) * (tp > 1)
+    return engine_context_bytes + (communicator_bytes // 2) * (expert_ranks > 1)
 
 
 @quantity
@@ -46,7 +46,7 @@ def non_torch_bytes(
     runtime: Runtime,
     layer_count: Expr,
     pp: Expr,
-    tp: Expr,
+    expert_ranks: Expr,
     communicator_bytes: Expr,
     start_up_bytes: Expr,
     engine_counts_context: Expr,
@@ -67,7 +67,7 @@ def non_torch_bytes(
         start_up_bytes - engine_context_bytes
     ) * engine_counts_start_up + engine_context_bytes * engine_counts_context
     later = (communicator_bytes * engine_communicator_ratio).cast(pl.Int64)
-    return own + later * (tp > 1) + first
+    return own + later * (expert_ranks > 1) + first
 
 
 # ----- CUDA graphs

@@ -59,21 +59,22 @@ def step_overhead_s(
 
 @quantity
 def expanding_s(
-    decode_attention_bytes: Expr,
+    decode_sequence_copied_bytes: Expr,
+    microbatch: Expr,
     heads: Expr,
     kv_heads: Expr,
     engine_expands_kv: Expr,
     attention_bytes_ratio: Expr,
     reached_memory_bytes_per_s: Expr,
 ) -> Expr:
-    """Copying the whole cache in every step, where the engine appends to it by copying and repeats it for query heads.
+    """Copying the keys and values in every step, where the engine appends by copying and repeats them for query heads.
 
     Read and written once to append, then read once and written as often as query heads share a KV
     head, and read so by attention: 2 + 2 g times more than the cache itself.
 
     Source: transformers cache_utils.py, DynamicCache.update (torch.cat), and repeat_kv, 4.40 to 4.57.
     """
-    more = decode_attention_bytes * (2.0 + 2.0 * heads / kv_heads)
+    more = decode_sequence_copied_bytes * microbatch * (2.0 + 2.0 * heads / kv_heads)
     return more / (attention_bytes_ratio * reached_memory_bytes_per_s) * engine_expands_kv
 
 
@@ -96,16 +97,18 @@ def decode_step_s(
 
 
 @quantity
-def prompt_overlap_ratio(prompt_tokens: Expr, pp: Expr, batched_tokens_max: Expr) -> Expr:
+def prompt_overlap_ratio(read_prompt_tokens: Expr, pp: Expr, batched_tokens_max: Expr) -> Expr:
     """How much faster pipeline stages read a prompt that is cut into pieces, than one stage after the other.
+
+    A last piece that is short counts for its share, so that a longer prompt never takes less time.
 
     Source: step-time study, section 5: (u p / (u + p - 1))^0.7 for u pieces and p stages, llama.cpp.
 
     >>> from pipeline.core.quantity import at
-    >>> at(prompt_overlap_ratio, prompt_tokens=512, pp=4, batched_tokens_max=512)
+    >>> at(prompt_overlap_ratio, read_prompt_tokens=512, pp=4, batched_tokens_max=512)
     1.0
     """
-    pieces = (prompt_tokens / batched_tokens_max.clip(1)).ceil().clip(1.0)
+    pieces = (read_prompt_tokens / batched_tokens_max.clip(1)).clip(1.0)
     pieces = pl.when(batched_tokens_max > 0).then(pieces).otherwise(1.0)
     return (pieces * pp / (pieces + pp - 1)).pow(0.7)
 
@@ -198,12 +201,12 @@ def tpot_s(
 
 
 @quantity
-def prefill_replicas(requests_per_s: Expr, prompt_step_s: Expr, is_disaggregated: Expr) -> Expr:
+def prefill_replicas(requests_per_s: Expr, prompt_step_s: Expr, dp: Expr, is_disaggregated: Expr) -> Expr:
     """Workers of the same shape that must read prompts for one that writes, where the two are apart; else none.
 
     Source: DistServe, arXiv:2401.09670, section 4: both phases keep the same rate.
     """
-    return requests_per_s * prompt_step_s * is_disaggregated
+    return requests_per_s * prompt_step_s / dp * is_disaggregated
 
 
 @quantity

@@ -87,8 +87,7 @@ def memory_utilization_ratio(
 @quantity
 def reserved_bytes(
     batched_tokens_max: Expr,
-    tp: Expr,
-    pp: Expr,
+    device_count: Expr,
     defaults_size: Expr,
     reserved: Reserved,
     engine_reserved_bytes_per_token: Expr,
@@ -101,7 +100,9 @@ def reserved_bytes(
     """
     step = engine_reserved_bytes_per_token * batched_tokens_max.clip(2048)
     least = pl.when(defaults_size > 1).then(engine_reserved_large_bytes).otherwise(0)
-    return pl.max_horizontal(BySize(*reserved).on(defaults_size) + step + engine_reserved_rank_bytes * tp * pp, least)
+    return pl.max_horizontal(
+        BySize(*reserved).on(defaults_size) + step + engine_reserved_rank_bytes * device_count, least
+    )
 
 
 @quantity

@@ -40,6 +40,8 @@ COUNTS = ("tp", "pp", "ep", "dp", "batch", "prompt_tokens", "output_tokens")
 SPREAD = ("tp", "dp", "ep")
 MEAN_SHARE = 0.6
 """Share of the outputs that a running batch holds on average, with room to breathe. Source: step-time study."""
+OF_WHOLE_RUNS = ("e2e_s", "output_tokens_per_s", "total_tokens_per_s", "requests_per_s")
+"""Quantities that depend on the length of outputs."""
 KINDS_OF_RUN = ("static", "closed_loop", "offline")
 NO_REASON = ""
 
@@ -67,13 +69,17 @@ def predicted(rows: pl.DataFrame, catalogs: Catalogs, as_of: date) -> pl.DataFra
 
 def with_ids(rows: pl.DataFrame, catalogs: Catalogs) -> pl.DataFrame:
     """The rows with names made ids, settings made columns, and a `reason` where something is not known."""
-    said = rows.with_columns(
-        [col(name).str.strip_chars().replace("", None) for name in (*KINDS, "engine", "engine_version")]
-    ).with_columns(
-        col("kv").str.to_lowercase().replace(AS_KEPT).fill_null(unstated_kv()),
-        col("engine").fill_null(DEFAULTS["engine"]),
-        *(col(name).fill_null(1).cast(pl.Int64, strict=False) for name in COUNTS if name not in SPREAD),
-        *spread(),
+    said = (
+        rows.with_columns(
+            [col(name).str.strip_chars().replace("", None) for name in (*KINDS, "engine", "engine_version")]
+        )
+        .with_columns(col(name).is_null().name.prefix("has_no_") for name in ("prompt_tokens", "output_tokens"))
+        .with_columns(
+            col("kv").str.to_lowercase().replace(AS_KEPT).fill_null(unstated_kv()),
+            col("engine").fill_null(DEFAULTS["engine"]),
+            *(col(name).fill_null(1).cast(pl.Int64, strict=False) for name in COUNTS if name not in SPREAD),
+            *spread(),
+        )
     )
     found = {name: lookup(name, said[name], catalogs) for name in KINDS}
     engines = resolve.engines(said.select("engine", "engine_version").unique().iter_rows(), catalogs)
@@ -87,7 +93,7 @@ def with_ids(rows: pl.DataFrame, catalogs: Catalogs) -> pl.DataFrame:
         ),
         blocks.alias("engine_id"),
     )
-    return as_published(named, catalogs).with_columns(reason=reason())
+    return as_possible(as_published(named, catalogs), catalogs).with_columns(reason=reason())
 
 
 def as_published(rows: pl.DataFrame, catalogs: Catalogs) -> pl.DataFrame:
@@ -98,6 +104,22 @@ def as_published(rows: pl.DataFrame, catalogs: Catalogs) -> pl.DataFrame:
     joined = rows.join(published, on="model_id", how="left", maintain_order="left")
     chosen = pl.coalesce(own, "weights_id", pl.when(col("weights").is_null()).then(pl.lit(DEFAULTS["weights"])))
     return joined.with_columns(weights_id=chosen).drop("published")
+
+
+def as_possible(rows: pl.DataFrame, catalogs: Catalogs) -> pl.DataFrame:
+    """Rows whose tensor parallelism does not divide the heads as what they must be: data-parallel attention.
+
+    Racks of 72 devices are labelled so (tp 36, 128 heads): every device attends for its own sequences,
+    and holds a share of the experts.
+    """
+    heads = catalogs.frames["model"].select("heads", "moe_layers", model_id="model")
+    wide = (col("dp") == 1) & (col("heads") % col("tp") > 0) & (col("moe_layers") > 0)
+    told = rows.join(heads, on="model_id", how="left", maintain_order="left").with_columns(
+        is_wide=wide.fill_null(False)
+    )
+    ranks = {"dp": col("tp"), "ep": col("tp"), "tp": pl.lit(1, pl.Int64)}
+    meant = {name: pl.when("is_wide").then(count).otherwise(name) for name, count in ranks.items()}
+    return told.with_columns(**meant).drop("heads", "moe_layers", "is_wide")
 
 
 def spread() -> list[pl.Expr]:
@@ -138,8 +160,10 @@ def reason() -> pl.Expr:
     known = col("kind").fill_null("static").is_in(KINDS_OF_RUN)
     no_kind = {f"no estimate of runs of this kind: those of kind {', '.join(KINDS_OF_RUN)} have one": ~known}
     no_form = {"no estimate of this quantity": ~col("quantity").is_in(list(MEASURED))}
+    whole = col("quantity").is_in(OF_WHOLE_RUNS)
+    no_length = {f"{name} is not stated": whole & col(f"has_no_{name}") for name in ("prompt_tokens", "output_tokens")}
     told = pl.lit(NO_REASON)
-    for words, holds in reversed((no_kind | no_form | missing | unknown).items()):
+    for words, holds in reversed((no_kind | no_form | missing | no_length | unknown).items()):
         told = pl.when(holds).then(pl.lit(words)).otherwise(told)
     return told
 
