@@ -1,0 +1,30 @@
+"""One replica under open-loop arrivals: what a request sees when others are there.
+
+Closed forms of our study of load, held there and in benchmarks/load_judge.py against a discrete-event
+simulation. Time goes in steps; a step takes `step_base_s`, `step_sequence_s` for each sequence that
+decodes, and the prompts that join it. The batch, the step and the time in the replica depend on one
+another: a pass turns a guess of four columns into the next (`token_s`, `clumping`, `crowd_s`,
+`joined_prompts`), and a few passes settle them.
+
+Range: mixed or prefill-first scheduling, lognormal lengths, gamma arrivals; no priorities, no sessions.
+Where places or cache run short, or the replica is nearly full, latencies are not reproducible even by
+simulation: `load_verdict` says so.
+"""
+
+from pipeline.core.quantity import Book, Formula, Quantity, entered
+
+LOAD: dict[str, Quantity] = {}
+"""Formulas of a replica under load: of their own, since a pass makes some columns again."""
+
+
+def of_load(formula: Formula) -> Formula:
+    """Enter a formula of a replica under load."""
+    LOAD[formula.__name__] = entered(formula)
+    return formula
+
+
+def load_book() -> Book:
+    """All formulas of a replica under load."""
+    from pipeline.estimators import load_capacity, load_latency, load_passes, load_tokens  # noqa: F401, PLC0415
+
+    return LOAD

@@ -1,0 +1,1 @@
+"""From traffic to a fleet: demand, options, sizing, money, mixes under limits."""

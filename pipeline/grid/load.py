@@ -1,0 +1,168 @@
+"""Replicas under load: passes until batch and step agree, quantiles, and the largest rate within an objective."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+from polars import col
+
+from pipeline.core.quantity import evaluate, in_order
+from pipeline.estimators.load import load_book
+from pipeline.estimators.load_latency import NEARLY_FULL, QUANTILES, VERDICTS, WAITS
+from pipeline.estimators.load_passes import NEXT, START
+from pipeline.estimators.load_tokens import MEANS, SPREADS, request_deviates, token_deviates
+from pipeline.estimators.special import normal_cdf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+INPUTS = (
+    "step_base_s", "step_sequence_s", "prompt_token_s", "prompt_pair_s", "step_tokens", "slots", "kv_slots",
+    "kv_growth_ratio", "prefills_first", "prompt_tokens", "prompt_cv", "output_tokens", "output_cv",
+    "ttft_extra_s", "arrival_cv",
+)  # fmt: skip
+"""What a replica under load is: see the formulas of `pipeline.estimators.load_capacity`."""
+PASSES = 6
+"""Passes settle the batch within 2e-4. Source: study of load, section 2."""
+HALVINGS = 22
+"""Halvings of a bracket of times: within 1e-6 of its width."""
+ROUNDS = (20, 10, 6)
+"""Looks at rates in each round of the search: the last leaves half a per cent."""
+LEAST_LOAD, MOST_LOAD = 0.002, 0.99
+TTFT = ["ttft_loaded_s", *(f"ttft_{name}_s" for name in QUANTILES)]
+TPOT = ["tpot_loaded_s", *(f"tpot_{name}_s" for name in QUANTILES)]
+TOLD = [*TTFT, *TPOT, "e2e_loaded_s", "e2e_p95_s", "running_batch", "utilisation_ratio", "arrivals_max_per_s",
+        "waits_ratio", "load_verdict"]  # fmt: skip
+
+
+def under_load(frame: pl.DataFrame) -> pl.DataFrame:
+    """What requests see of replicas at the rate `arrivals_per_s`: the frame with TOLD beside its columns.
+
+    Rows whose queue grows without end have no latencies; where a queue for places decides, quantiles
+    of the time to first token are unknown: simulate.
+
+    Args:
+        frame: INPUTS and `arrivals_per_s`, one row for each replica. `ttft_extra_s`, what an engine
+            takes to the first token besides the step, is 0 where it is missing.
+    """
+    rows = settled(complete(frame), [*TTFT, "tpot_loaded_s", "e2e_loaded_s", *MEANS, *SPREADS, "load_verdict_code"])
+    widest = pl.max_horizontal(
+        col(mean) + 12.0 * col(spread).sqrt() for mean, spread in zip(MEANS, SPREADS, strict=True)
+    )
+    rows = rows.with_columns(widest=widest)
+    rows = rows.with_columns(
+        quantile(rows, token_deviates, share, col("step_base_s"), col("widest")).alias(f"tpot_{name}_s")
+        for name, share in QUANTILES.items()
+    )
+    longest = col("widest") * 20.0 * (1.0 + col("later_tokens")) + 20.0 * col("read_first_s")
+    late = col("waiting_s") * (col("waits_ratio") / (1.0 - QUANTILES["p95"])).clip(1.0).log()
+    held = pl.when(late > 0).then(late + col("read_first_s") + col("later_tokens") * col("next_token_s")).otherwise(0.0)
+    rows = rows.with_columns(e2e=quantile(rows, request_deviates, QUANTILES["p95"], pl.lit(0.0), longest))
+    rows = rows.with_columns(e2e_p95_s=pl.max_horizontal("e2e", held) + col("ttft_extra_s"))
+    return frame.with_columns(rows.select(honest(name) for name in TOLD))
+
+
+def complete(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with what may be left out, in one piece: many small pieces are slow."""
+    extra = [] if "ttft_extra_s" in frame.columns else [pl.lit(0.0).alias("ttft_extra_s")]
+    return frame.with_columns(extra).rechunk()
+
+
+def honest(name: str) -> pl.Expr:
+    """A column as it may be told: unknown where the forms do not hold."""
+    code, told = col("load_verdict_code"), col(name) if name != "load_verdict" else pl.lit(None)
+    if name == "load_verdict":
+        return code.replace_strict(dict(enumerate(VERDICTS)), return_dtype=pl.Enum(VERDICTS)).alias(name)
+    if name.startswith("ttft_"):
+        return pl.when(code == VERDICTS.index("stable")).then(told).alias(name)
+    is_latency = name in TPOT or name.startswith("e2e_")
+    return pl.when(code < VERDICTS.index("unstable")).then(told).alias(name) if is_latency else told
+
+
+def settled(frame: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
+    """The frame after all passes, with what was wanted."""
+    book = load_book()
+    basics = ["served_per_s", "step_cap_s", "prompts_in_step", "prompt_work_square", "evenness", "arrival_scv"]
+    once = in_order(book, basics, set(frame.columns))
+    rows = evaluate(frame.lazy(), once).with_columns(pl.lit(value).alias(name) for name, value in START.items())
+    known = {*frame.columns, *(q.name for q in once), *START}
+    a_pass = in_order(book, list(NEXT.values()), known)
+    made = {q.name for q in a_pass}
+    for _ in range(PASSES - 1):
+        rows = evaluate(rows, a_pass).with_columns(col(after).alias(name) for name, after in NEXT.items()).drop(made)
+    rows = evaluate(rows, a_pass)
+    return evaluate(rows, in_order(book, list(wanted), known | made)).collect()
+
+
+def quantile(
+    rows: pl.DataFrame, deviates: Callable[[pl.Expr], list[pl.Expr]], share: float, low: pl.Expr, high: pl.Expr
+) -> pl.Series:
+    """The time within which a share of requests are, by halving brackets of all rows at once."""
+    state = rows.with_columns(low=low, high=high)
+    for _ in range(HALVINGS):
+        state = state.with_columns(middle=(col("low") + col("high")) / 2)
+        state = state.with_columns(within=share_of(state, deviates(col("middle"))) >= share).with_columns(
+            low=pl.when("within").then("low").otherwise("middle"),
+            high=pl.when("within").then("middle").otherwise("high"),
+        )
+    return state.select((col("low") + col("high")) / 2).to_series()
+
+
+def share_of(rows: pl.DataFrame, deviates: list[pl.Expr]) -> pl.Series:
+    """The share of all requests, from the normal deviates of its equal parts."""
+    return rows.select(deviates).select(normal_cdf(pl.all()).name.keep()).mean_horizontal()
+
+
+def largest_rate(frame: pl.DataFrame, *, cautious: bool = True) -> pl.Series:
+    """The most arrivals per second at which the p95 of TTFT and TPOT meet `ttft_slo_s` and `tpot_slo_s`.
+
+    Args:
+        frame: INPUTS and both objectives, one row for each replica.
+        cautious: stay where the forms hold: below the load from which a queue for places decides.
+
+    Returns:
+        `requests_per_s_slo`, 0 where even an idle replica is too slow.
+    """
+    replicas = complete(frame.select(*(name for name in INPUTS if name in frame.columns), "ttft_slo_s", "tpot_slo_s"))
+    most = evaluate(replicas, in_order(load_book(), ["arrivals_max_per_s"], set(replicas.columns)))
+    state = most.with_row_index("row").with_columns(low=pl.lit(LEAST_LOAD), high=pl.lit(MOST_LOAD), found=pl.lit(0.0))
+    for looks in ROUNDS:
+        places = pl.DataFrame({"place": [each / looks for each in range(looks + 1)]})
+        asked = state.join(places, how="cross", maintain_order="left_right").with_columns(
+            load=col("low") * (col("high") / col("low")).pow(col("place"))
+        )
+        asked = asked.with_columns(arrivals_per_s=col("load") * col("arrivals_max_per_s"))
+        seen = asked.select("row", "load").with_columns(meets=meets(asked, cautious=cautious))
+        state = narrowed(state, seen)
+    return state.select((col("found") * col("arrivals_max_per_s")).alias("requests_per_s_slo")).to_series()
+
+
+def meets(asked: pl.DataFrame, *, cautious: bool) -> pl.Series:
+    """Whether both objectives are met at these rates."""
+    rows = settled(
+        asked.drop("arrivals_max_per_s"), ["ttft_p95_s", "waits_ratio", "utilisation_ratio", *MEANS, *SPREADS]
+    )
+    within = share_of(rows, token_deviates(col("tpot_slo_s"))) >= QUANTILES["p95"]
+    holds = (col("waits_ratio") < WAITS) & (col("utilisation_ratio") < NEARLY_FULL) if cautious else pl.lit(True)
+    return rows.select((col("ttft_p95_s") <= col("ttft_slo_s")) & within & holds).to_series()
+
+
+def narrowed(state: pl.DataFrame, seen: pl.DataFrame) -> pl.DataFrame:
+    """The brackets between the last load that meets everything and the first that does not."""
+    failed = pl.col("load").filter(~col("meets")).min()
+    met = (
+        seen.with_columns(first_failed=failed.over("row"))
+        .group_by("row", maintain_order=True)
+        .agg(
+            last=col("load").filter(col("meets") & (col("load") < col("first_failed").fill_null(2.0))).max(),
+            first=col("first_failed").first(),
+        )
+    )
+    joined = state.join(met, on="row", how="left", maintain_order="left")
+    return joined.with_columns(
+        found=pl.coalesce("last", "found"),
+        low=pl.coalesce("last", "low"),
+        high=pl.coalesce("first", "high"),
+    ).drop("last", "first")
