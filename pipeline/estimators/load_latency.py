@@ -150,12 +150,21 @@ def waiting_s(arrivals_max_per_s: Expr, slack: Expr) -> Expr:
 
 
 @of_load
-def ttft_loaded_s(read_first_s: Expr, waits_ratio: Expr, waiting_s: Expr, ttft_extra_s: Expr) -> Expr:
+def after_step_s(ttft_extra_s: Expr, first_token_steps: Expr, decode_only_s: Expr) -> Expr:
+    """What the engine takes to the first token besides the step that reads the prompt: some steps, and some time.
+
+    Source: step-time study, S d(b): an engine shows a token some steps late.
+    """
+    return ttft_extra_s + first_token_steps * decode_only_s
+
+
+@of_load
+def ttft_loaded_s(read_first_s: Expr, waits_ratio: Expr, waiting_s: Expr, after_step_s: Expr) -> Expr:
     """Mean time to first token under load, queueing included.
 
-    Source: study of load; what the engine takes on an idle replica besides the step is added.
+    Source: study of load; what the engine takes besides the step is added.
     """
-    return read_first_s + waits_ratio * waiting_s + ttft_extra_s
+    return read_first_s + waits_ratio * waiting_s + after_step_s
 
 
 def _ttft_quantile(share: float) -> Callable[..., Expr]:
@@ -167,12 +176,12 @@ def _ttft_quantile(share: float) -> Callable[..., Expr]:
         bare_step_s: Expr,
         waits_ratio: Expr,
         waiting_s: Expr,
-        ttft_extra_s: Expr,
+        after_step_s: Expr,
     ) -> Expr:
         usual = bare_step_s + gamma_quantile((read_first_s - bare_step_s).clip(1e-9), read_first_square, deviate)
         late = waiting_s * (waits_ratio / (1.0 - share)).clip(1.0).log()
         held = pl.when(late > 0).then(read_first_s + late).otherwise(0.0)
-        return pl.max_horizontal(usual, held) + ttft_extra_s
+        return pl.max_horizontal(usual, held) + after_step_s
 
     formula.__doc__ = f"""Time to first token under load that {share:.0%} of requests stay within.
 

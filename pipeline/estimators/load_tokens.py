@@ -234,11 +234,11 @@ def tpot_loaded_s(means: Means) -> Expr:
 
 @of_load
 def e2e_loaded_s(
-    read_first_s: Expr, waits_ratio: Expr, waiting_s: Expr, ttft_extra_s: Expr, later_tokens: Expr,
+    read_first_s: Expr, waits_ratio: Expr, waiting_s: Expr, after_step_s: Expr, later_tokens: Expr,
     next_token_s: Expr, crowd_s: Expr,
 ) -> Expr:  # fmt: skip
     """Mean time from a request to its last token under load.
 
     Source: study of load.
     """
-    return read_first_s + waits_ratio * waiting_s + ttft_extra_s + later_tokens * next_token_s + crowd_s
+    return read_first_s + waits_ratio * waiting_s + after_step_s + later_tokens * next_token_s + crowd_s

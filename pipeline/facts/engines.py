@@ -102,6 +102,8 @@ class Engine(pa.DataFrameModel):
     )
     engine_first_token_steps: pl.Float64 = fact("Decode steps before the first token is visible.", ge=0, le=1000)
     engine_burst_ratio: pl.Float64 = fact("Share of others' prompts that are read before one's own.", ge=0, le=1)
+    engine_prefills_first: pl.Boolean = fact("Whether prompts are read in steps of their own, before anybody decodes.")
+    engine_reserves_kv: pl.Boolean = fact("Whether a request is let in only when its whole output has room.")
     engine_spread_ratio: pl.Float64 = fact(
         "Width of the bands of times and rates against the best known engine.", ge=1, le=10
     )

@@ -13,7 +13,7 @@ from pipeline.estimators.attention import PROJECTIONS
 from pipeline.estimators.rates import GROUPS
 from pipeline.estimators.serving import EXPERT_OVERHEADS
 from pipeline.estimators.settings import SETTINGS
-from pipeline.facts.prices import cheapest
+from pipeline.facts.prices import device_prices
 from pipeline.grid.calibrated import calibrated
 from pipeline.grid.selection import PARALLEL
 
@@ -60,7 +60,7 @@ def axes_of(catalogs: Catalogs, grid: Grid, as_of: date) -> Axes:
     frames = catalogs.frames
     engines = chosen(frames["engine"], "engine", [*grid.engines, *(setup["engine"] for setup in grid.setups)])
     engines = calibrated(engines, "engine", frames["calibration"])
-    prices = cheapest(frames["price"], as_of, grid.market, grid.clouds)
+    prices = device_prices(frames, as_of, grid.market, grid.clouds).drop("price_note")
     accelerators = with_architecture(
         chosen(frames["accelerator"], "accelerator", grid.accelerators), frames["architecture"]
     )

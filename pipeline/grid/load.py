@@ -21,13 +21,15 @@ if TYPE_CHECKING:
 INPUTS = (
     "step_base_s", "step_sequence_s", "prompt_token_s", "prompt_pair_s", "step_tokens", "slots", "kv_slots",
     "kv_growth_ratio", "prefills_first", "prompt_tokens", "prompt_cv", "output_tokens", "output_cv",
-    "ttft_extra_s", "arrival_cv",
+    "ttft_extra_s", "first_token_steps", "arrival_cv",
 )  # fmt: skip
 """What a replica under load is: see the formulas of `pipeline.estimators.load_capacity`."""
+LEFT_OUT = ("ttft_extra_s", "first_token_steps")
+"""Inputs that are 0 where they are left out."""
 PASSES = 6
 """Passes settle the batch within 2e-4. Source: study of load, section 2."""
-HALVINGS = 22
-"""Halvings of a bracket of times: within 1e-6 of its width."""
+LOOKS = (24, 12, 10)
+"""Looks at times in each round of the search for a quantile: the last leaves 0.2 % of a time, or less."""
 ROUNDS = (20, 10, 6)
 """Looks at rates in each round of the search: the last leaves half a per cent."""
 LEAST_LOAD, MOST_LOAD = 0.002, 0.99
@@ -45,7 +47,8 @@ def under_load(frame: pl.DataFrame) -> pl.DataFrame:
 
     Args:
         frame: INPUTS and `arrivals_per_s`, one row for each replica. `ttft_extra_s`, what an engine
-            takes to the first token besides the step, is 0 where it is missing.
+            takes to the first token besides the step, and `first_token_steps`, how many steps later it
+            shows it, are 0 where they are missing.
     """
     rows = settled(complete(frame), [*TTFT, "tpot_loaded_s", "e2e_loaded_s", *MEANS, *SPREADS, "load_verdict_code"])
     widest = pl.max_horizontal(
@@ -59,15 +62,15 @@ def under_load(frame: pl.DataFrame) -> pl.DataFrame:
     longest = col("widest") * 20.0 * (1.0 + col("later_tokens")) + 20.0 * col("read_first_s")
     late = col("waiting_s") * (col("waits_ratio") / (1.0 - QUANTILES["p95"])).clip(1.0).log()
     held = pl.when(late > 0).then(late + col("read_first_s") + col("later_tokens") * col("next_token_s")).otherwise(0.0)
-    rows = rows.with_columns(e2e=quantile(rows, request_deviates, QUANTILES["p95"], pl.lit(0.0), longest))
-    rows = rows.with_columns(e2e_p95_s=pl.max_horizontal("e2e", held) + col("ttft_extra_s"))
+    rows = rows.with_columns(e2e=quantile(rows, request_deviates, QUANTILES["p95"], 1e-5 * longest, longest))
+    rows = rows.with_columns(e2e_p95_s=pl.max_horizontal("e2e", held) + col("after_step_s"))
     return frame.with_columns(rows.select(honest(name) for name in TOLD))
 
 
 def complete(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame with what may be left out, in one piece: many small pieces are slow."""
-    extra = [] if "ttft_extra_s" in frame.columns else [pl.lit(0.0).alias("ttft_extra_s")]
-    return frame.with_columns(extra).rechunk()
+    missing = [name for name in LEFT_OUT if name not in frame.columns]
+    return frame.with_columns(pl.lit(0.0).alias(name) for name in missing).rechunk()
 
 
 def honest(name: str) -> pl.Expr:
@@ -99,15 +102,26 @@ def settled(frame: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
 def quantile(
     rows: pl.DataFrame, deviates: Callable[[pl.Expr], list[pl.Expr]], share: float, low: pl.Expr, high: pl.Expr
 ) -> pl.Series:
-    """The time within which a share of requests are, by halving brackets of all rows at once."""
-    state = rows.with_columns(low=low, high=high)
-    for _ in range(HALVINGS):
-        state = state.with_columns(middle=(col("low") + col("high")) / 2)
-        state = state.with_columns(within=share_of(state, deviates(col("middle"))) >= share).with_columns(
-            low=pl.when("within").then("low").otherwise("middle"),
-            high=pl.when("within").then("middle").otherwise("high"),
+    """The time within which a share of requests are, between two times, by closer and closer looks at all rows."""
+    state = rows.with_row_index("row").with_columns(low=low, high=high)
+    for looks in LOOKS:
+        asked = spread_out(state, looks, "time")
+        reached = share_of(asked, deviates(col("time"))) >= share
+        ends = (
+            asked.select("row", "time", reached=reached)
+            .group_by("row", maintain_order=True)
+            .agg(last=col("time").filter(~col("reached")).max(), first=col("time").filter("reached").min())
         )
-    return state.select((col("low") + col("high")) / 2).to_series()
+        state = state.with_columns(low=pl.coalesce(ends["last"], "low"), high=pl.coalesce(ends["first"], "high"))
+    return state.select((col("low") * col("high")).sqrt()).to_series()
+
+
+def spread_out(state: pl.DataFrame, looks: int, name: str) -> pl.DataFrame:
+    """Rows several times, with a column from `low` to `high` in equal ratios."""
+    places = pl.DataFrame({"place": [each / looks for each in range(looks + 1)]})
+    return state.join(places, how="cross", maintain_order="left_right").with_columns(
+        (col("low") * (col("high") / col("low")).pow(col("place"))).alias(name)
+    )
 
 
 def share_of(rows: pl.DataFrame, deviates: list[pl.Expr]) -> pl.Series:
@@ -115,12 +129,13 @@ def share_of(rows: pl.DataFrame, deviates: list[pl.Expr]) -> pl.Series:
     return rows.select(deviates).select(normal_cdf(pl.all()).name.keep()).mean_horizontal()
 
 
-def largest_rate(frame: pl.DataFrame, *, cautious: bool = True) -> pl.Series:
+def largest_rate(frame: pl.DataFrame, *, cautious: bool = True, rounds: Sequence[int] = ROUNDS) -> pl.Series:
     """The most arrivals per second at which the p95 of TTFT and TPOT meet `ttft_slo_s` and `tpot_slo_s`.
 
     Args:
         frame: INPUTS and both objectives, one row for each replica.
         cautious: stay where the forms hold: below the load from which a queue for places decides.
+        rounds: looks at rates in each round of the search.
 
     Returns:
         `requests_per_s_slo`, 0 where even an idle replica is too slow.
@@ -128,11 +143,8 @@ def largest_rate(frame: pl.DataFrame, *, cautious: bool = True) -> pl.Series:
     replicas = complete(frame.select(*(name for name in INPUTS if name in frame.columns), "ttft_slo_s", "tpot_slo_s"))
     most = evaluate(replicas, in_order(load_book(), ["arrivals_max_per_s"], set(replicas.columns)))
     state = most.with_row_index("row").with_columns(low=pl.lit(LEAST_LOAD), high=pl.lit(MOST_LOAD), found=pl.lit(0.0))
-    for looks in ROUNDS:
-        places = pl.DataFrame({"place": [each / looks for each in range(looks + 1)]})
-        asked = state.join(places, how="cross", maintain_order="left_right").with_columns(
-            load=col("low") * (col("high") / col("low")).pow(col("place"))
-        )
+    for looks in rounds:
+        asked = spread_out(state, looks, "load")
         asked = asked.with_columns(arrivals_per_s=col("load") * col("arrivals_max_per_s"))
         seen = asked.select("row", "load").with_columns(meets=meets(asked, cautious=cautious))
         state = narrowed(state, seen)
@@ -142,7 +154,8 @@ def largest_rate(frame: pl.DataFrame, *, cautious: bool = True) -> pl.Series:
 def meets(asked: pl.DataFrame, *, cautious: bool) -> pl.Series:
     """Whether both objectives are met at these rates."""
     rows = settled(
-        asked.drop("arrivals_max_per_s"), ["ttft_p95_s", "waits_ratio", "utilisation_ratio", *MEANS, *SPREADS]
+        asked.drop("arrivals_max_per_s", strict=False),
+        ["ttft_p95_s", "waits_ratio", "utilisation_ratio", *MEANS, *SPREADS],
     )
     within = share_of(rows, token_deviates(col("tpot_slo_s"))) >= QUANTILES["p95"]
     holds = (col("waits_ratio") < WAITS) & (col("utilisation_ratio") < NEARLY_FULL) if cautious else pl.lit(True)

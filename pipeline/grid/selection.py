@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from pipeline.core.errors import CatalogError, GridError, UnknownNameError, nearest
+from pipeline.core.money import MARKETS
 from pipeline.estimators.settings import SETTINGS
 from pipeline.facts.entries import read_toml
 from pipeline.facts.names import is_id
@@ -95,8 +96,8 @@ def checked(path: Path, said: dict[str, Any], catalogs: Catalogs) -> Grid:
     batches = whole_numbers(path, "batches", said.get("batches"), problems)
     parallel = parallel_plans(path, said.get("parallel"), problems)
     market = said.get("market", "on-demand")
-    if market not in ("on-demand", "spot"):
-        problems.append(f"{path}: market = {market!r} is neither on-demand nor spot")
+    if market not in MARKETS:
+        problems.append(f"{path}: market = {market!r} is not one of {', '.join(MARKETS)}")
     clouds = chosen_clouds(path, said.get("clouds", []), catalogs, problems)
     if problems:
         raise GridError("\n".join(problems))

@@ -1,0 +1,161 @@
+"""From options to fleets: replicas rounded up, spares, devices, nodes, money; the cheapest after rounding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import polars as pl
+from polars import col
+
+from pipeline.core.errors import UsageError
+from pipeline.core.money import HOURS_PER_MONTH
+from pipeline.fleet.availability import Redundancy, redundant
+from pipeline.grid.load import INPUTS, complete, meets, under_load
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TIES = ["devices", "device_count", "accelerator", "weights", "kv", "engine", "tp", "pp", "ep", "dp"]
+"""What decides between fleets of one price."""
+MOST_REPLICAS = 10**7
+
+
+@dataclass(frozen=True)
+class Sizing:
+    """What a fleet must carry, and what it must survive."""
+
+    requests_per_s: float
+    """Rate that latencies, cost per token and utilisation are told at."""
+    plan_requests_per_s: float | None = None
+    """Rate that the fleet is sized for; `requests_per_s` with headroom where left out."""
+    headroom_ratio: float = 0.1
+    """What is added to the rate. Source: study of load: it covers the form's error in 9 of 10 cases."""
+    arrival_cv: float = 1.0
+    """Unevenness of all arrivals; a replica gets every n-th at random."""
+    spare_replicas: int = 1
+    redundancy: Redundancy = field(default_factory=Redundancy)
+
+    def __post_init__(self) -> None:
+        """Refuse rates that nobody has."""
+        if not 0 < self.requests_per_s <= 1e9:  # noqa: PLR2004
+            raise UsageError(f"requests per second = {self.requests_per_s}: above 0, and at most 10^9")
+        if not 0 <= self.headroom_ratio <= 100:  # noqa: PLR2004
+            raise UsageError(f"headroom = {self.headroom_ratio}: a share from 0 to 100, such as 0.1")
+        if not 0 <= self.spare_replicas <= 10**6:
+            raise UsageError(f"spare = {self.spare_replicas}: a whole number from 0")
+
+    @property
+    def planned_per_s(self) -> float:
+        """The rate that the fleet is sized for."""
+        planned = self.plan_requests_per_s
+        return planned if planned is not None else self.requests_per_s * (1.0 + self.headroom_ratio)
+
+
+def sized(options: pl.DataFrame, sizing: Sizing) -> pl.DataFrame:
+    """Options as fleets, cheapest first, those without a price last.
+
+    Args:
+        options: of `options_for`.
+        sizing: what to carry.
+
+    Returns:
+        The options with `replicas` (spares included), `spare_replicas`, `devices`, `nodes`,
+        `usd_per_hour`, `usd_per_month`, `usd_per_mtok_output` (the whole bill over the output tokens),
+        `utilisation_ratio`, and the latencies of a replica that gets its share of the rate; spares idle.
+    """
+    needed = replicas_needed(options, sizing.planned_per_s, sizing.arrival_cv)
+    rows = options.with_columns(working_replicas=needed).with_columns(
+        replicas_needed=col("working_replicas") + sizing.spare_replicas
+    )
+    rows = redundant(rows, sizing.redundancy).with_columns(spare_replicas=col("replicas") - col("working_replicas"))
+    rows = loaded(rows, sizing.requests_per_s, sizing.arrival_cv).drop("replicas_needed", "node_replicas")
+    rows = rows.with_columns(usd_per_hour=col("devices") * col("device_usd_per_hour")).with_columns(
+        usd_per_month=col("usd_per_hour") * HOURS_PER_MONTH,
+        usd_per_mtok_output=col("usd_per_hour") / (3600e-6 * sizing.requests_per_s * col("output_tokens")),
+    )
+    return rows.sort("usd_per_hour", *TIES, nulls_last=True)
+
+
+def replicas_needed(options: pl.DataFrame, planned_per_s: float, arrival_cv: float) -> pl.Series:
+    """The fewest replicas n of each option so that n of them carry the rate within the objective.
+
+    Each gets every n-th request at random, so that bursts thin out: ca2 = 1 + (CV^2 - 1) / n.
+    Where arrivals are Poisson that is the rate over `requests_per_s_slo`, rounded up.
+
+    Source: study of load, section 5.
+    """
+    even = whole_up(planned_per_s / options["requests_per_s_slo"])
+    if arrival_cv == 1.0:
+        return even.alias("working_replicas")
+    low, high = (even - 1 if arrival_cv > 1 else even * 0), even
+    enough = carries(options, high, planned_per_s, arrival_cv)
+    while not enough.all() and (high < MOST_REPLICAS).all():  # with more replicas bursts thin out
+        low, high = chosen(enough, low, high), chosen(enough, high, high * 2)
+        enough = carries(options, high, planned_per_s, arrival_cv)
+    while ((high - low) > 1).any():
+        middle = (low + high) // 2
+        enough = carries(options, middle.clip(1), planned_per_s, arrival_cv)
+        low, high = chosen(enough, low, middle), chosen(enough, middle, high)
+    return high.clip(1).alias("working_replicas")
+
+
+def chosen(holds: pl.Series, then: pl.Series, otherwise: pl.Series) -> pl.Series:
+    """One series or the other, row by row."""
+    return then.zip_with(holds, otherwise)
+
+
+def whole_up(exact: pl.Series) -> pl.Series:
+    """Numbers rounded up to whole ones, 1 at least; 3 and a rounding error is 3."""
+    return (exact - 1e-9).ceil().clip(1, MOST_REPLICAS).cast(pl.Int64)
+
+
+def carries(options: pl.DataFrame, count: pl.Series, planned_per_s: float, arrival_cv: float) -> pl.Series:
+    """Whether so many replicas carry the rate within the objective, each with its share of the bursts."""
+    share = options.select(arrivals_per_s=planned_per_s / (count * options["dp"]))
+    uneven = pl.select(arrival_cv=spread_cv(pl.lit(1.0 * count * options["dp"]), arrival_cv))
+    return meets(complete(as_load(options)).with_columns(share.get_columns() + uneven.get_columns()), cautious=True)
+
+
+def spread_cv(replicas: pl.Expr, arrival_cv: float) -> pl.Expr:
+    """Unevenness of what one of n replicas gets at random. Source: study of load, section 5."""
+    return (1.0 + (arrival_cv**2 - 1.0) / replicas).clip(0.05).sqrt()
+
+
+def as_load(options: pl.DataFrame) -> pl.DataFrame:
+    """Options as the load formulas read them: outputs in steps, objectives of steps."""
+    return options.select(*(name for name in INPUTS if name != "output_tokens"), "ttft_slo_s", "tpot_slo_s",
+                          output_tokens="load_output_tokens")  # fmt: skip
+
+
+TOLD = ("ttft_loaded_s", "ttft_p50_s", "ttft_p95_s", "ttft_p99_s", "tpot_loaded_s", "tpot_p95_s", "tpot_p99_s",
+        "e2e_loaded_s", "e2e_p95_s", "running_batch", "load_verdict")  # fmt: skip
+
+
+def loaded(fleets: pl.DataFrame, requests_per_s: float, arrival_cv: float) -> pl.DataFrame:
+    """Fleets with what their requests see, and how busy their working replicas are."""
+    groups = col("working_replicas") * col("dp")
+    asked = as_load(fleets).with_columns(
+        fleets.select(
+            arrivals_per_s=requests_per_s / groups, arrival_cv=spread_cv(1.0 * groups, arrival_cv)
+        ).get_columns()
+    )
+    seen = under_load(asked)
+    tokens = fleets["accepted_tokens"]
+    told = [seen[name] / tokens if name.startswith("tpot_") else seen[name] for name in TOLD]
+    return fleets.with_columns(*told, seen["utilisation_ratio"])
+
+
+def best_of_each(fleets: pl.DataFrame, *by: str) -> pl.DataFrame:
+    """The first of each group, in order: the cheapest after rounding up."""
+    return fleets.unique(by, keep="first", maintain_order=True)
+
+
+def within(fleets: pl.DataFrame, quotas: Mapping[str, int], budget_usd_per_hour: float | None) -> pl.DataFrame:
+    """Fleets that quotas of devices and a budget allow; those without a price break every budget."""
+    allowed = pl.lit(True)
+    for accelerator, devices in quotas.items():
+        allowed &= (col("accelerator") != accelerator) | (col("devices") <= devices)
+    if budget_usd_per_hour is not None:
+        allowed &= (col("usd_per_hour") <= budget_usd_per_hour).fill_null(False)
+    return fleets.filter(allowed)
