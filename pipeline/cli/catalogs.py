@@ -8,6 +8,7 @@ import click
 
 from pipeline.cli.options import as_of_option, catalogs_option, format_options, loaded
 from pipeline.cli.output import show
+from pipeline.core.money import DEFAULT_SITE, MARKETS
 
 if TYPE_CHECKING:
     from datetime import date
@@ -38,15 +39,22 @@ LISTED: dict[str, list[str]] = {
         "formats",
     ],
     "workload": ["workload", "kind", "prompt_tokens", "output_tokens", "ttft_slo_s", "tpot_slo_s", "name"],
+    "site": ["site", "pue_ratio", "electricity_usd_per_kwh", "hosting_usd_per_kw_month", "grid_g_per_kwh", "name"],
     "format": ["format", "dense_weight_bits", "expert_weight_bits", "table_weight_bits", "kv_bits", "name"],
+}
+EXAMPLES = {
+    "model": "llama-3.1-8b",
+    "accelerator": "h100",
+    "engine": "vllm",
+    "workload": "chat",
+    "site": "us-average",
+    "format": "nvfp4",
 }
 
 
 def command(kind: str) -> click.Command:
     """The command that lists one catalog, or shows an entry with the source of each fact."""
-    example = {"model": "llama-3.1-8b", "accelerator": "h100", "engine": "vllm", "workload": "chat", "format": "nvfp4"}[
-        kind
-    ]
+    example = EXAMPLES[kind]
 
     @click.command(
         f"{kind}s",
@@ -76,25 +84,37 @@ def facts_of(catalogs: Catalogs, kind: str, name: str) -> pl.DataFrame:
 
 @click.command()
 @click.argument("accelerator", required=False)
-@click.option("--market", type=click.Choice(["on-demand", "spot"]), help="Only this market.")
+@click.option(
+    "--market", type=click.Choice(MARKETS), help="Only this market, what is assumed of it included: see price_note."
+)
+@click.option("--site", default=DEFAULT_SITE, show_default=True, help="Where owned devices stand.")
 @as_of_option
 @catalogs_option
 @format_options
-def prices(accelerator: str | None, market: str | None, as_of: date, catalogs_folder: Path | None, shape: str) -> None:
+def prices(
+    accelerator: str | None, market: str | None, site: str, as_of: date, catalogs_folder: Path | None, shape: str
+) -> None:
     """List the prices in force on a day, cheapest per device first.
 
     \b
     Example:
       capgrid prices h100 --market on-demand
+      capgrid prices --market owned --site finland
     """  # noqa: D301
-    from pipeline.facts.prices import in_force  # noqa: PLC0415
+    import polars as pl  # noqa: PLC0415
+
+    from pipeline.facts.prices import LISTED, in_force, offers  # noqa: PLC0415
 
     catalogs = loaded(catalogs_folder)
-    rows = in_force(catalogs.frames["price"], as_of)
+    frames = catalogs.frames
+    rows = (
+        offers(frames, as_of, market, site=site)
+        if market
+        else in_force(frames["price"], as_of).with_columns(price_note=pl.lit(LISTED))
+    )
     wanted: dict[str, Any] = {"accelerator": catalogs.resolve("accelerator", accelerator)} if accelerator else {}
-    rows = rows.filter(**wanted, **({"market": market} if market else {}))
     order = ["accelerator", "market", "device_usd_per_hour", "cloud", "devices"]
-    show(rows.sort(order).select(*order, "usd_per_hour", "instance", "from_date"), shape)
+    show(rows.filter(**wanted).sort(order).select(*order, "usd_per_hour", "instance", "price_note", "from_date"), shape)
 
 
 COMMANDS = (*map(command, LISTED), prices)

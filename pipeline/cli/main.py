@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli import calibrate, catalogs, checks, evidence, model, plans, runs
+from pipeline.cli import calibrate, catalogs, checks, evidence, fleet, model, plans, runs
 from pipeline.core.errors import PipelineError
 
 
@@ -71,6 +71,7 @@ def example_last(command: click.Command) -> click.Command:
 for each in (
     *runs.COMMANDS,
     *plans.COMMANDS,
+    *fleet.COMMANDS,
     *catalogs.COMMANDS,
     *model.COMMANDS,
     *evidence.COMMANDS,

@@ -9,6 +9,7 @@ import click
 
 from pipeline.cli.options import Settings, as_of_option, catalogs_option, format_options, loaded, together
 from pipeline.cli.output import as_json, for_people, show, talk
+from pipeline.core.money import MARKETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,7 +65,7 @@ plan_options = together(
     click.option("--memory", "device_memory_bytes", help="Memory that software sees on a device, such as 80GB."),
     click.option(
         "--market",
-        type=click.Choice(["on-demand", "spot"]),
+        type=click.Choice(MARKETS),
         default="on-demand",
         show_default=True,
         help="Whose price.",

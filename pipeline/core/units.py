@@ -34,6 +34,8 @@ UNITS: dict[str, tuple[str, pl.DataType]] = {
     "usd_per_kw_month": ("USD/(kW month)", REAL),
     "usd": ("USD", REAL),
     "requests_per_month": ("request/month", REAL),
+    "kwh_per_month": ("kWh/month", REAL),
+    "kg_per_month": ("kg/month", REAL),
     "kwh_per_mtok": ("kWh/10^6 output token", REAL),
     "kg_per_mtok": ("kg/10^6 output token", REAL),
     "g_per_kwh": ("g/kWh", REAL),
@@ -74,7 +76,7 @@ WRITTEN: dict[str, dict[str, float]] = {
         "GIB": 2**30,
         "TIB": 2**40,
     },
-    "s": {"": 1, "S": 1, "MS": 1e-3, "US": 1e-6, "MIN": 60, "H": 3600},
+    "s": {"": 1, "S": 1, "MS": 1e-3, "US": 1e-6, "MIN": 60, "H": 3600, "D": 86_400},
     "B/s": {"": 1, "GB/S": 1e9, "TB/S": 1e12},
     "FLOP/s": {"": 1, "TFLOP/S": 1e12, "PFLOP/S": 1e15},
 }

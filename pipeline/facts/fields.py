@@ -9,6 +9,7 @@ import polars as pl
 
 Texts: TypeAlias = Annotated[pl.List, pl.String()]
 Counts: TypeAlias = Annotated[pl.List, pl.Int64()]
+Numbers: TypeAlias = Annotated[pl.List, pl.Float64()]
 
 
 def fact(description: str, **bounds: Any) -> Any:

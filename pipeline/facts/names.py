@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 """An id is a file name that cannot leave its folder, and reads the same everywhere."""
 
-LISTING = {"format": "formats", "quantity": "explain --help"}
+LISTING = {"format": "formats", "traffic": "traffic", "quantity": "explain --help"}
 
 
 def is_id(text: str) -> bool:

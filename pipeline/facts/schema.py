@@ -8,9 +8,12 @@ from __future__ import annotations
 import pandera.polars as pa
 import polars as pl
 
+from pipeline.core.money import SOLD
+from pipeline.facts.costs import Market, Ownership, Site
 from pipeline.facts.efficiencies import Architecture, Band, Kernel
 from pipeline.facts.engines import Calibration, Engine
 from pipeline.facts.fields import Texts, fact, option
+from pipeline.facts.traffic import Traffic
 
 TERA = 1e12
 
@@ -195,7 +198,7 @@ class Price(pa.DataFrameModel):
     cloud: pl.String = fact("Cloud.")
     instance: pl.String = fact("Instance type.")
     devices: pl.Int64 = fact("Devices of the instance.", ge=1, le=1024)
-    market: pl.String = fact("On demand, or spot.", isin=["on-demand", "spot"])
+    market: pl.String = fact("On demand, spot, or reserved for a term.", isin=list(SOLD))
     usd_per_hour: pl.Float64 = fact("Price of the whole instance.", gt=0.01, lt=5000)
     from_date: pl.Date = fact("First day of this price.")
 
@@ -222,9 +225,13 @@ SCHEMAS: dict[str, type[pa.DataFrameModel]] = {
     "band": Band,
     "engine": Engine,
     "workload": Workload,
+    "traffic": Traffic,
     "price": Price,
     "measurement": Measurement,
     "calibration": Calibration,
+    "market": Market,
+    "ownership": Ownership,
+    "site": Site,
 }
 
 REFERENCES: dict[str, dict[str, str]] = {
@@ -239,7 +246,9 @@ REFERENCES: dict[str, dict[str, str]] = {
         "measured_accelerators": "accelerator",
         "memory_measured_accelerators": "accelerator",
     },
+    "traffic": {"workload": "workload"},
     "price": {"accelerator": "accelerator"},
+    "ownership": {"accelerator": "accelerator"},
     "measurement": {"model": "model", "accelerator": "accelerator", "engine": "engine", "workload": "workload"},
     "calibration": {"engine": "engine", "accelerator": "accelerator"},
 }
@@ -266,6 +275,8 @@ DEFAULTS: dict[str, dict[str, str | int | float | bool]] = {
         "is_disaggregated": False,
     },
     "kernel": {"is_fused": False},
+    "market": {"interruption_ratio": 0.0},
+    "ownership": {"interest_ratio": 0.0, "upkeep_ratio": 0.0, "power_ratio": 1.0},
     "format": {
         "is_expert_format": False,
         "pads_experts": False,

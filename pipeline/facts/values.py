@@ -29,19 +29,22 @@ TYPES: dict[Any, set[type]] = {
 def words_of(dtype: pl.DataType) -> str:
     """What a value of this type is called.
 
-    >>> words_of(pl.List(pl.Int64())), words_of(pl.Float64())
-    ('a list of whole numbers', 'a number')
+    >>> words_of(pl.List(pl.Int64())), words_of(pl.List(pl.Float64())), words_of(pl.Float64())
+    ('a list of whole numbers', 'a list of numbers', 'a number')
     """
-    is_counts = isinstance(dtype, pl.List) and dtype.inner == pl.Int64
-    return "a list of whole numbers" if is_counts else WORDS[dtype.base_type()]
+    numbers = {pl.Int64: "a list of whole numbers", pl.Float64: "a list of numbers"}
+    inner = dtype.inner if isinstance(dtype, pl.List) else None
+    return next((words for kind, words in numbers.items() if inner == kind), WORDS[dtype.base_type()])
 
 
 def as_dtype(value: Any, dtype: pl.DataType) -> Any:
-    """A whole float as an integer where a count is asked for; anything else as it is.
+    """A whole float as an integer where a count is asked for, whole numbers as floats in a list of numbers.
 
-    >>> as_dtype(7e9, pl.Int64()), as_dtype(0.5, pl.Int64())
-    (7000000000, 0.5)
+    >>> as_dtype(7e9, pl.Int64()), as_dtype(0.5, pl.Int64()), as_dtype([1, 2.5], pl.List(pl.Float64()))
+    (7000000000, 0.5, [1.0, 2.5])
     """
+    if isinstance(value, list) and isinstance(dtype, pl.List) and dtype.inner == pl.Float64:
+        return [float(each) if type(each) is int and abs(each) < 2**63 else each for each in value]
     return int(value) if dtype == pl.Int64 and isinstance(value, float) and value.is_integer() else value
 
 

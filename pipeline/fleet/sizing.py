@@ -9,8 +9,8 @@ import polars as pl
 from polars import col
 
 from pipeline.core.errors import UsageError
-from pipeline.core.money import HOURS_PER_MONTH
 from pipeline.fleet.availability import Redundancy, redundant
+from pipeline.fleet.money import reserve_replicas
 from pipeline.grid.load import INPUTS, complete, meets, under_load
 
 if TYPE_CHECKING:
@@ -52,29 +52,27 @@ class Sizing:
         return planned if planned is not None else self.requests_per_s * (1.0 + self.headroom_ratio)
 
 
-def sized(options: pl.DataFrame, sizing: Sizing) -> pl.DataFrame:
-    """Options as fleets, cheapest first, those without a price last.
+def sized(options: pl.DataFrame, sizing: Sizing, interruption_ratio: float = 0.0) -> pl.DataFrame:
+    """Options as fleets: replicas rounded up, spares, devices, nodes, and what requests see.
 
     Args:
         options: of `options_for`.
         sizing: what to carry.
+        interruption_ratio: replicas kept besides, as a share of those that work, because devices may be taken away.
 
     Returns:
-        The options with `replicas` (spares included), `spare_replicas`, `devices`, `nodes`,
-        `usd_per_hour`, `usd_per_month`, `usd_per_mtok_output` (the whole bill over the output tokens),
-        `utilisation_ratio`, and the latencies of a replica that gets its share of the rate; spares idle.
+        The options with `working_replicas`, `replicas` (spares included), `spare_replicas`, `devices`,
+        `nodes`; `utilisation_ratio`, `load_verdict` and latencies of a working replica that gets its
+        share of the rate while spares idle.
     """
     needed = replicas_needed(options, sizing.planned_per_s, sizing.arrival_cv)
+    kept = reserve_replicas(col("working_replicas"), pl.lit(interruption_ratio))
     rows = options.with_columns(working_replicas=needed).with_columns(
-        replicas_needed=col("working_replicas") + sizing.spare_replicas
+        replicas_needed=col("working_replicas") + sizing.spare_replicas + kept
     )
-    rows = redundant(rows, sizing.redundancy).with_columns(spare_replicas=col("replicas") - col("working_replicas"))
-    rows = loaded(rows, sizing.requests_per_s, sizing.arrival_cv).drop("replicas_needed", "node_replicas")
-    rows = rows.with_columns(usd_per_hour=col("devices") * col("device_usd_per_hour")).with_columns(
-        usd_per_month=col("usd_per_hour") * HOURS_PER_MONTH,
-        usd_per_mtok_output=col("usd_per_hour") / (3600e-6 * sizing.requests_per_s * col("output_tokens")),
-    )
-    return rows.sort("usd_per_hour", *TIES, nulls_last=True)
+    rows = redundant(rows, sizing.redundancy)
+    rows = rows.with_columns(spare_replicas=col("replicas") - col("working_replicas"))
+    return loaded(rows, sizing.requests_per_s, sizing.arrival_cv).drop("replicas_needed", "node_replicas")
 
 
 def replicas_needed(options: pl.DataFrame, planned_per_s: float, arrival_cv: float) -> pl.Series:
@@ -128,8 +126,12 @@ def as_load(options: pl.DataFrame) -> pl.DataFrame:
                           output_tokens="load_output_tokens")  # fmt: skip
 
 
-TOLD = ("ttft_loaded_s", "ttft_p50_s", "ttft_p95_s", "ttft_p99_s", "tpot_loaded_s", "tpot_p95_s", "tpot_p99_s",
-        "e2e_loaded_s", "e2e_p95_s", "running_batch", "load_verdict")  # fmt: skip
+TIGHT = 0.4
+"""Share of what a replica can finish below which a p95 hangs on single collisions. Source: study of load."""
+TOLD = (
+    "ttft_loaded_s", "ttft_p50_s", "ttft_p95_s", "ttft_p99_s", "tpot_loaded_s", "tpot_p50_s", "tpot_p95_s",
+    "tpot_p99_s", "e2e_loaded_s", "e2e_p95_s", "running_batch", "load_verdict",
+)  # fmt: skip
 
 
 def loaded(fleets: pl.DataFrame, requests_per_s: float, arrival_cv: float) -> pl.DataFrame:
@@ -143,12 +145,13 @@ def loaded(fleets: pl.DataFrame, requests_per_s: float, arrival_cv: float) -> pl
     seen = under_load(asked)
     tokens = fleets["accepted_tokens"]
     told = [seen[name] / tokens if name.startswith("tpot_") else seen[name] for name in TOLD]
-    return fleets.with_columns(*told, seen["utilisation_ratio"])
-
-
-def best_of_each(fleets: pl.DataFrame, *by: str) -> pl.DataFrame:
-    """The first of each group, in order: the cheapest after rounding up."""
-    return fleets.unique(by, keep="first", maintain_order=True)
+    tight = fleets["requests_per_s_slo"] / (seen["arrivals_max_per_s"] * fleets["dp"]) < TIGHT
+    verdict = (
+        pl.when((col("load_verdict") == "stable") & pl.lit(tight))
+        .then(pl.lit("tight"))
+        .otherwise(col("load_verdict").cast(pl.String))
+    )
+    return fleets.with_columns(*told, seen["utilisation_ratio"]).with_columns(load_verdict=verdict)
 
 
 def within(fleets: pl.DataFrame, quotas: Mapping[str, int], budget_usd_per_hour: float | None) -> pl.DataFrame:

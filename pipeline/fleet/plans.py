@@ -1,0 +1,106 @@
+"""A fleet for a demand, from names to money: options, sizes, prices, in one frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import polars as pl
+from polars import col
+
+from pipeline.core.money import HOURS_PER_MONTH
+from pipeline.facts.owned import hosts, site_of
+from pipeline.facts.prices import interruption_ratio
+from pipeline.fleet.money import BILL, BREAK_EVEN, FOOTPRINT, with_money
+from pipeline.fleet.options import Choice, Demand, options_for
+from pipeline.fleet.sizing import TIES, Sizing, sized
+from pipeline.grid.axes import KEYS
+
+if TYPE_CHECKING:
+    from datetime import date
+
+    from pipeline.facts.catalog import Catalogs
+
+FLEET = (
+    *KEYS, "replicas", "spare_replicas", "devices", "nodes",
+    "usd_per_hour", "usd_per_month", "usd_per_request", "usd_per_mtok_output",
+    "split_usd_per_mtok_input", "split_usd_per_mtok_cached", "split_usd_per_mtok_output",
+    "ttft_p95_s", "tpot_p95_s", "e2e_p95_s", "ttft_loaded_s", "ttft_p50_s", "ttft_p99_s",
+    "tpot_loaded_s", "tpot_p50_s", "tpot_p99_s", "e2e_loaded_s", "running_batch", "utilisation_ratio", "load_verdict",
+    "goodput_requests_per_s", "requests_per_s_slo", "requests_per_s_slo_lo", "requests_per_s_slo_hi", "holds_at_lo",
+    "power_w", "energy_kwh_per_mtok", "co2e_kg_per_mtok", "energy_kwh_per_month", "co2e_kg_per_month",
+    "limited_by", "confidence", "device_usd_per_hour", "price_cloud", "price_date", "price_note",
+)  # fmt: skip
+"""Columns of the table `fleet`, in order."""
+
+
+@dataclass(frozen=True)
+class ApiPrice:
+    """What an API asks for a million tokens, to hold a fleet against."""
+
+    usd_per_mtok_input: float
+    usd_per_mtok_output: float
+    usd_per_mtok_cached: float | None = None
+
+
+@dataclass(frozen=True)
+class FleetPlan:
+    """A demand, the plans to consider, and how to size them."""
+
+    demand: Demand
+    sizing: Sizing
+    choice: Choice = field(default_factory=Choice)
+    mean_requests_per_s: float | None = None
+    """Mean rate of the time that is billed; the rate of the sizing where left out."""
+    api: ApiPrice | None = None
+
+
+def fleets(plan: FleetPlan, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
+    """Every fleet that meets the objective, cheapest first, those without a price last: the columns of FLEET.
+
+    With the price of an API the columns of BREAK_EVEN stand behind them.
+
+    Raises:
+        PipelineError: nothing meets it; says why.
+    """
+    options = options_for(plan.demand, plan.choice, catalogs, as_of)
+    return priced(
+        sized(options, plan.sizing, interruption_ratio(catalogs.frames, plan.choice.market)), plan, catalogs, as_of
+    )
+
+
+def priced(rows: pl.DataFrame, plan: FleetPlan, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
+    """Sized fleets with what they cost and what they take from the socket, in order of cost."""
+    frames = catalogs.frames
+    mean = plan.mean_requests_per_s or plan.sizing.requests_per_s
+    site = site_of(frames, plan.choice.site).select("pue_ratio", "grid_g_per_kwh")
+    known = rows.join(hosts(frames, as_of), on="accelerator", how="left", maintain_order="left").join(site, how="cross")
+    busy = col("utilisation_ratio") * (col("replicas") - col("spare_replicas")) / col("replicas")
+    api = plan.api
+    asked = {} if api is None else {
+        "api_usd_per_mtok_input": pl.lit(api.usd_per_mtok_input),
+        "api_usd_per_mtok_cached": pl.lit(api.usd_per_mtok_cached, pl.Float64),
+        "api_usd_per_mtok_output": pl.lit(api.usd_per_mtok_output),
+    }  # fmt: skip
+    over_time = mean / plan.sizing.requests_per_s  # busy as over the time that is billed
+    wanted = [*BILL, *FOOTPRINT, *(BREAK_EVEN if api else ())]
+    money = with_money(
+        known.with_columns(
+            mean_requests_per_s=pl.lit(mean), working_utilisation_ratio=col("utilisation_ratio"),
+            utilisation_ratio=busy * over_time, **asked,
+        ),
+        wanted,
+    )  # fmt: skip
+    whole = money.with_columns(
+        utilisation_ratio=col("working_utilisation_ratio"),
+        power_w=col("energy_kwh_per_month") * 1000.0 / HOURS_PER_MONTH / col("pue_ratio"),
+        goodput_requests_per_s=col("requests_per_s_slo") * (col("replicas") - col("spare_replicas")),
+        holds_at_lo=col("requests_per_s_slo_lo") * col("replicas") >= plan.sizing.requests_per_s,
+    )
+    kept = [*FLEET, *(BREAK_EVEN if api else ())]
+    return whole.select(kept).sort("usd_per_hour", *TIES, nulls_last=True)
+
+
+def best_of_each(rows: pl.DataFrame, *by: str) -> pl.DataFrame:
+    """The first of each group, in order: the cheapest, chosen after rounding up."""
+    return rows.unique(by, keep="first", maintain_order=True)
