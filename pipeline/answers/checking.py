@@ -71,6 +71,7 @@ def check_tables(folder: Path) -> list[str]:
     curves = sorted(folder.glob("estimates/*/*.parquet"))
     heights = {
         "capacity": checked_rows(folder / "capacity.parquet", "capacity"),
+        "fleet": checked_rows(folder / "fleet.parquet", "fleet"),
         "estimates": sum(checked_rows(path, "estimates") for path in curves),
     }
     changed = [name for name, sha in manifest.get("sha256", {}).items() if digest(folder / name) != sha]

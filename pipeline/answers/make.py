@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from pipeline.answers.store import build
+from pipeline.fleet.demanded import write_fleets
 from pipeline.grid.run import compute, counted, publish, published, write_tables
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def make(
     began = time.perf_counter()
     found = counted(job.axes)
     receipts = compute(job, workers, said, executor)
+    fleets = write_fleets(job, catalogs)
     write_tables(job, catalogs)
     build(job.folder, catalogs)
-    return publish(job, found, receipts, time.perf_counter() - began, version)
+    return publish(job, found, receipts, fleets, time.perf_counter() - began, version)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import duckdb
 
 from pipeline.answers.store import fill
+from pipeline.fleet.demanded import write_fleets
 from pipeline.grid.run import compute, job_of, write_tables
 from pipeline.grid.selection import read_grid
 
@@ -23,6 +24,7 @@ def opened_grid(name: str, catalogs: Catalogs) -> duckdb.DuckDBPyConnection:
     with tempfile.TemporaryDirectory(prefix="capgrid-") as folder:
         job = job_of(catalogs, read_grid(name, catalogs), datetime.now(UTC).date(), Path(folder))
         compute(job, workers=1)
+        write_fleets(job, catalogs)
         write_tables(job, catalogs)
         fill(connection, job.folder, catalogs, kept=True)
     return connection

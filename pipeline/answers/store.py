@@ -28,6 +28,7 @@ STORAGE = "v1.0.0"  # what the DuckDB 1.x command line can open
 TABLES = {
     "estimates": "The curves: one row per plan, workload and batch. Units stand in the column names.",
     "capacity": "The answers: one row per plan and workload, with the batch that it would run at.",
+    "fleet": "Fleets: one row per option for each demand of the grid, cheapest first.",
     "facts": "Every catalog fact, with the source that says so.",
     "columns": "Every published column: unit, description, source of its formula, inputs.",
 }
@@ -75,7 +76,7 @@ def fill(connection: duckdb.DuckDBPyConnection, folder: Path, catalogs: Catalogs
         kept: copy the large tables too, so that the folder may go.
     """
     kept = kept or re.search(r"[*?\[]", str(folder)) is not None  # a view of such a folder could not be locked to it
-    files = {name: folder / f"{name}.parquet" for name in ("capacity", "facts", "columns")}
+    files = {name: folder / f"{name}.parquet" for name in ("capacity", "fleet", "facts", "columns")}
     files["estimates"] = folder / "estimates" / "*" / "*.parquet"
     for name, path in files.items():
         what = "VIEW" if name in {"estimates", "capacity"} and not kept else "TABLE"

@@ -83,7 +83,7 @@ fleet_options = together(
     click.option("--site", default=DEFAULT_SITE, show_default=True, help="Where devices stand: power, grid, rent."),
     click.option("--api-price", nargs=2, type=click.FloatRange(0), metavar="IN OUT",
                  help="An API's USD per million input and output tokens, to hold the fleet against."),
-    click.option("--set", "settings", type=Settings(), multiple=True, help="Any other fact, as cached_prompt_ratio=0.4."),
+    click.option("--set", "settings", type=Settings(), multiple=True, help="Other facts: cached_prompt_ratio=0.4."),
     as_of_option,
     catalogs_option,
 )  # fmt: skip
@@ -132,17 +132,14 @@ def fleet(
 
 def beyond(rows: pl.DataFrame, quotas: dict[str, int], budget: float | None) -> str:
     """Why no fleet is within the limits: the cheapest, and the smallest of each quota."""
-    cheapest = rows["usd_per_hour"].drop_nulls().to_list()[:1]
     words = [f"none of {rows.height} options is within the limits"]
     if budget is not None:
-        words.append(
-            f"the cheapest costs {cheapest:,.2f} USD/h, the budget is {budget:,.2f}" if cheapest else "no price"
-        )
+        cheapest = rows["usd_per_hour"].drop_nulls().to_list()  # in order of cost
+        least = f"the cheapest costs {cheapest[0]:,.2f} USD/h" if cheapest else "none has a price"
+        words.append(f"{least}, the budget is {budget:,.2f}")
     for name, count in quotas.items():
-        least = rows.filter(accelerator=name)["devices"].sort().to_list()[:1]
-        words.append(
-            f"{name}: the smallest fleet has {least[0]} devices, the quota is {count}" if least else f"{name}: none"
-        )
+        fewest = min(rows.filter(accelerator=name)["devices"].to_list(), default=None)
+        words.append(f"{name}: the smallest fleet has {fewest or 'no'} devices, the quota is {count}")
     return "; ".join(words)
 
 

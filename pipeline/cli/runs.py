@@ -98,6 +98,7 @@ def summary(manifest: dict[str, Any]) -> str:
         f"plans      {plans['kept']:,} of {plans['crossed']:,} ({dropped or 'none dropped'})",
         f"estimates  {rows['estimates']:,} rows",
         f"capacity   {rows['capacity']:,} rows",
+        f"fleet      {rows['fleet']:,} rows",
         f"seconds    {seconds:.1f} ({for_people(rows['estimates'] / max(seconds, 1e-9))} rows/s)",
         f"folder     {manifest['folder']}",
     ])  # fmt: skip

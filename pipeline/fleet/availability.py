@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import exp, isfinite, log
+from math import ceil, exp, isfinite, log, sqrt
+from statistics import NormalDist
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -26,6 +27,9 @@ MOST_TARGET_RATIO = 1 - 1e-9
 MOST_ZONES = 100
 NOTHING = -60.0
 """Logarithm of a chance that adds nothing to a sum: behind the largest term, the sum is complete."""
+
+MANY = 1e5
+"""Units down at once, on average, from which their number is taken as normal."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,9 @@ def spares_for(needed: int, available_ratio: float, target_ratio: float) -> int:
     """
     if needed <= 0 or available_ratio >= 1:
         return 0
+    down = needed * (1 - available_ratio) / available_ratio
+    if down > MANY:
+        return ceil(down + NormalDist().inv_cdf(target_ratio) * sqrt(down / available_ratio) + 1)
     spares, log_term = 0, needed * log(available_ratio)
     met = exp(log_term)
     while met < target_ratio and (log_term > NOTHING or spares * available_ratio <= needed):
@@ -105,6 +112,9 @@ def losses_of(kept: int, available_ratio: float, target_ratio: float) -> int:
     """
     if kept <= 0 or available_ratio >= 1:
         return 0
+    down = kept * (1 - available_ratio)
+    if down > MANY:
+        return ceil(down + NormalDist().inv_cdf(target_ratio) * sqrt(down * available_ratio) + 1)
     lost, log_term = 0, kept * log(available_ratio)
     met = exp(log_term)
     while met < target_ratio and lost < kept and (log_term > NOTHING or lost <= kept * (1 - available_ratio)):

@@ -112,7 +112,7 @@ class Programme:
         """Matrix, lower and upper bounds of all constraints."""
         import numpy as np  # noqa: PLC0415
 
-        parts = [self.row_of(at, p, place) for place, (at, p) in enumerate(self.thresholds)]
+        parts = [self.row_of(at, p) for at, p in self.thresholds]
         parts += [row for at in range(len(self.wanted)) for row in self.choice_of(at)]
         parts += [self.limit_of(at, limit) for at, limit in enumerate(self.limits)]
         matrix, lower, upper = zip(*parts, strict=True)
@@ -124,29 +124,35 @@ class Programme:
 
         return np.zeros(self.starts[-1])
 
-    def row_of(self, at: int, p: float, place: int) -> tuple[Vector, float, float]:
-        """Replicas counted at no more than p carry the demand and k p, if p is chosen; in shares of the demand."""
+    def row_of(self, at: int, p: float) -> tuple[Vector, float, float]:
+        """Replicas counted at no more than p carry what they must where the chosen rate is p, lower or higher.
+
+        In shares of the demand. Counted at p a fleet that holds at l carries R min(1, p / l) + k min(p, l)
+        at least: rows of all p for all l cut off the fractions that rows of p for p alone would let pass.
+        """
         import numpy as np  # noqa: PLC0415
 
         row, each = self.blank(), self.wanted[at]
         row[each.places] = np.minimum(each.rates, p) / each.requests_per_s
-        row[self.starts[0] + place] = -(1 + each.spares * p / each.requests_per_s)
-        row[self.starts[1] + place] = 1
+        share = np.minimum(1, p / each.thresholds)
+        row[self.columns(at, 0)] = -share - each.spares * np.minimum(p, each.thresholds) / each.requests_per_s
+        row[self.columns(at, 1)] = share
         return row, 0.0, np.inf
 
-    def choice_of(self, at: int) -> list[tuple[Vector, float, float]]:
-        """One p is chosen; and two rows that follow from it and tighten: all that runs, and how many run."""
+    def columns(self, at: int, part: int) -> Vector:
+        """The columns of one demand's choices of p, or of its cuts."""
         import numpy as np  # noqa: PLC0415
 
-        each, (chosen, cut, *_) = self.wanted[at], self.starts
-        one, whole, count = self.blank(), self.blank(), self.blank()
-        whole[each.places], count[each.places] = each.rates / each.requests_per_s, 1
-        for place, (demand, p) in enumerate(self.thresholds):
-            if demand == at:
-                one[chosen + place] = 1
-                whole[[chosen + place, cut + place]] = -(1 + each.spares * p / each.requests_per_s), 1
-                count[chosen + place] = -(whole_replicas(each.requests_per_s, p) + each.spares)
-        return [(one, 1.0, 1.0), (whole, 0.0, np.inf), (count, 0.0, np.inf)]
+        return np.array([place for place, (each, _) in enumerate(self.thresholds) if each == at]) + self.starts[part]
+
+    def choice_of(self, at: int) -> list[tuple[Vector, float, float]]:
+        """One p is chosen; and so many whole replicas run at least."""
+        import numpy as np  # noqa: PLC0415
+
+        each, one, count = self.wanted[at], self.blank(), self.blank()
+        one[self.columns(at, 0)], count[each.places] = 1, 1
+        count[self.columns(at, 0)] = [-(whole_replicas(each.requests_per_s, p) + each.spares) for p in each.thresholds]
+        return [(one, 1.0, 1.0), (count, 0.0, np.inf)]
 
     def limit_of(self, at: int, limit: Limit) -> tuple[Vector, float, float]:
         """What all replicas use, less the growth, is at most what there is; in shares of the limit."""
@@ -205,8 +211,8 @@ class Programme:
         top[chosen:growth] = 0
         top[growth:] = [np.inf if at in grown else 0 for at in range(len(self.limits))]
         if cut is not None:
-            first = len(self.thresholds) + 3 * cut
-            lower[[first, first + 2]] = 0, -np.inf
+            first = len(self.thresholds) + 2 * cut
+            lower[[first, first + 1]] = 0, -np.inf
             top[chosen:growth] = [at == cut for at, _ in self.thresholds]
         whole = np.arange(end) < chosen
         found = optimize.milp(

@@ -98,7 +98,7 @@ def options_for(demand: Demand, choice: Choice, catalogs: Catalogs, as_of: date)
         raise PipelineError(
             f"no plan for {demand.model} meets a p95 TTFT of {slo['ttft_slo_s']:g} s and a p95 TPOT of "
             f"{slo['tpot_slo_s']:g} s, even at one request at a time. Loosen the objective, or allow more devices "
-            "(--parallel), formats (--weights) or accelerators."
+            "(--tp, --pp), formats (--weights) or accelerators."
         )
     return named(with_band(rated), device_notes(catalogs, as_of, choice))
 

@@ -11,27 +11,15 @@ from polars import col
 from pipeline.core.money import HOURS_PER_MONTH
 from pipeline.facts.owned import hosts, site_of
 from pipeline.facts.prices import interruption_ratio
-from pipeline.fleet.money import BILL, BREAK_EVEN, FOOTPRINT, with_money
+from pipeline.estimators.money import BILL, BREAK_EVEN, FOOTPRINT, with_money
 from pipeline.fleet.options import Choice, Demand, options_for
 from pipeline.fleet.sizing import TIES, Sizing, sized
-from pipeline.grid.axes import KEYS
+from pipeline.grid.schema import FLEET
 
 if TYPE_CHECKING:
     from datetime import date
 
     from pipeline.facts.catalog import Catalogs
-
-FLEET = (
-    *KEYS, "replicas", "spare_replicas", "devices", "nodes",
-    "usd_per_hour", "usd_per_month", "usd_per_request", "usd_per_mtok_output",
-    "split_usd_per_mtok_input", "split_usd_per_mtok_cached", "split_usd_per_mtok_output",
-    "ttft_p95_s", "tpot_p95_s", "e2e_p95_s", "ttft_loaded_s", "ttft_p50_s", "ttft_p99_s",
-    "tpot_loaded_s", "tpot_p50_s", "tpot_p99_s", "e2e_loaded_s", "running_batch", "utilisation_ratio", "load_verdict",
-    "goodput_requests_per_s", "requests_per_s_slo", "requests_per_s_slo_lo", "requests_per_s_slo_hi", "holds_at_lo",
-    "power_w", "energy_kwh_per_mtok", "co2e_kg_per_mtok", "energy_kwh_per_month", "co2e_kg_per_month",
-    "limited_by", "confidence", "device_usd_per_hour", "price_cloud", "price_date", "price_note",
-)  # fmt: skip
-"""Columns of the table `fleet`, in order."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +81,7 @@ def priced(rows: pl.DataFrame, plan: FleetPlan, catalogs: Catalogs, as_of: date)
     )  # fmt: skip
     whole = money.with_columns(
         utilisation_ratio=col("working_utilisation_ratio"),
+        demand_requests_per_s=pl.lit(plan.sizing.requests_per_s),
         power_w=col("energy_kwh_per_month") * 1000.0 / HOURS_PER_MONTH / col("pue_ratio"),
         goodput_requests_per_s=col("requests_per_s_slo") * (col("replicas") - col("spare_replicas")),
         holds_at_lo=col("requests_per_s_slo_lo") * col("replicas") >= plan.sizing.requests_per_s,

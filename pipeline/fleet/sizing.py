@@ -10,7 +10,7 @@ from polars import col
 
 from pipeline.core.errors import UsageError
 from pipeline.fleet.availability import Redundancy, redundant
-from pipeline.fleet.money import reserve_replicas
+from pipeline.estimators.money import reserve_replicas
 from pipeline.grid.load import INPUTS, complete, meets, under_load
 
 if TYPE_CHECKING:

@@ -9,8 +9,10 @@ import polars as pl
 from pipeline.core.quantity import Book
 from pipeline.core.units import unit_of
 from pipeline.estimators.book import book
+from pipeline.estimators.load import load_book
+from pipeline.estimators.money import BOOK
 from pipeline.facts.schema import SCHEMAS
-from pipeline.grid.schema import DESCRIBED, TABLES
+from pipeline.grid.schema import DESCRIBED, OF_FLEET, TABLES
 
 COLUMNS = {"column": pl.String, "table_name": pl.String, "type": pl.String, "unit": pl.String, "description": pl.String,
            "source": pl.String, "inputs": pl.String}  # fmt: skip
@@ -25,28 +27,30 @@ def columns_table() -> pl.DataFrame:
 
 def described(name: str, table: str) -> dict[str, str]:
     """One column: its unit from its name, the rest from its function."""
-    column, q = TABLES[table][name], formulas().get(name)
+    column, q = TABLES[table][name], formulas(table).get(name)
     return {
         "column": name,
         "table_name": table,
         "type": "Text" if column.dtype == pl.Enum else str(column.dtype),
         "unit": unit_of(name),
-        "description": meaning(name),
+        "description": meaning(name, table),
         "source": q.source if q else "catalog, or key of the grid: see facts",
         "inputs": ", ".join(q.inputs) if q else "",
     }
 
 
 @cache
-def formulas() -> Book:
-    """Every formula there is."""
-    return book()
+def formulas(table: str = "") -> Book:
+    """Every formula there is; those of a replica under load and of the bill first in the table `fleet`."""
+    own = book()
+    return {**own, **load_book(), **BOOK} if table == "fleet" else {**load_book(), **BOOK, **own}
 
 
-def meaning(name: str) -> str:
+def meaning(name: str, table: str = "") -> str:
     """What a column means: its formula's first line, or what its catalog says."""
-    q = formulas().get(name)
-    return DESCRIBED.get(name) or (q.summary if q else field_description(name))
+    q = formulas(table).get(name)
+    told = OF_FLEET.get(name, "") if table == "fleet" or name not in DESCRIBED else ""
+    return told or DESCRIBED.get(name) or (q.summary if q else field_description(name))
 
 
 def field_description(name: str) -> str:

@@ -61,7 +61,8 @@ class Job:
 def job_of(catalogs: Catalogs, grid: Grid, as_of: date, out: Path) -> Job:
     """The run of a grid; equal inputs and formulas give an equal id."""
     axes = axes_of(catalogs, grid, as_of)
-    key = content_key({**axes, "facts": catalogs.facts})
+    demands = pl.DataFrame({"fleets": [json.dumps(each, sort_keys=True) for each in grid.fleets]})
+    key = content_key({**axes, "facts": catalogs.facts, "fleets": demands})
     return Job(axes, grid, as_of, out / f"{as_of}-{grid.name}-{key[:10]}", key)
 
 
@@ -181,7 +182,9 @@ def write_tables(job: Job, catalogs: Catalogs) -> None:
     write_parquet(columns_table(), job.folder / "columns.parquet", {"capgrid.run": job.id})
 
 
-def publish(job: Job, found: Census, receipts: list[Receipt], seconds: float, version: str) -> dict[str, Any]:
+def publish(
+    job: Job, found: Census, receipts: list[Receipt], fleets: int, seconds: float, version: str
+) -> dict[str, Any]:
     """Write the manifest, then switch `latest`: from now on the run is visible."""
     shutil.rmtree(job.folder / PARTS, ignore_errors=True)
     for leftover in job.folder.rglob(".*"):  # of workers that were killed while they wrote
@@ -195,6 +198,7 @@ def publish(job: Job, found: Census, receipts: list[Receipt], seconds: float, ve
         "rows": {
             "estimates": sum(r.estimates_rows for r in receipts),
             "capacity": sum(r.capacity_rows for r in receipts),
+            "fleet": fleets,
         },
         "partitions": {"made": sum(not r.reused for r in receipts), "taken_up": sum(r.reused for r in receipts)},
         "seconds": round(seconds, 3),

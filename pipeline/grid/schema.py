@@ -100,7 +100,28 @@ ANSWERS: dict[str, Column] = {
     "price_cloud": Column(pl.String, nullable=True), "price_date": Column(DAY, nullable=True),
 }  # fmt: skip
 
-TABLES: dict[str, dict[str, Column]] = {"estimates": SHARED, "capacity": SHARED | ANSWERS}
+text = Column(pl.String)
+FLEET: dict[str, Column] = {
+    "model": text, "weights": text, "kv": text, "engine": text, "accelerator": text,
+    "device_count": count, "tp": count, "pp": count, "ep": count,
+    "workload": text, "prompt_tokens": count, "output_tokens": count, "dp": count,
+    "demand_requests_per_s": real, "ttft_slo_s": real, "tpot_slo_s": real,
+    "replicas": count, "spare_replicas": whole, "devices": count, "nodes": count,
+    "usd_per_hour": priced, "usd_per_month": priced, "usd_per_request": priced, "usd_per_mtok_output": priced,
+    "split_usd_per_mtok_input": priced, "split_usd_per_mtok_cached": priced, "split_usd_per_mtok_output": priced,
+    "ttft_p95_s": priced, "tpot_p95_s": priced, "e2e_p95_s": priced,
+    "ttft_loaded_s": priced, "ttft_p50_s": priced, "ttft_p99_s": priced,
+    "tpot_loaded_s": priced, "tpot_p50_s": priced, "tpot_p99_s": priced, "e2e_loaded_s": priced,
+    "running_batch": real, "utilisation_ratio": real, "load_verdict": text, "goodput_requests_per_s": real,
+    "requests_per_s_slo": real, "requests_per_s_slo_lo": real, "requests_per_s_slo_hi": real, "holds_at_lo": truth,
+    "power_w": priced, "energy_kwh_per_mtok": priced, "co2e_kg_per_mtok": priced,
+    "energy_kwh_per_month": priced, "co2e_kg_per_month": priced,
+    "limited_by": text, "confidence": text, "device_usd_per_hour": priced,
+    "price_cloud": Column(pl.String, nullable=True), "price_date": Column(DAY, nullable=True),
+    "price_note": Column(pl.String, nullable=True),
+}  # fmt: skip
+
+TABLES: dict[str, dict[str, Column]] = {"estimates": SHARED, "capacity": SHARED | ANSWERS, "fleet": FLEET}
 
 DESCRIBED = {
     # what no formula makes
@@ -124,7 +145,44 @@ DESCRIBED = {
     "price_date": "Day from which that price holds.",
 }
 
+OF_FLEET = {
+    # what no formula makes of the table `fleet`
+    "demand_requests_per_s": "Rate that the fleet carries, and that its latencies and costs are told at.",
+    "ttft_slo_s": "Objective of the p95 of the time to first token.",
+    "tpot_slo_s": "Objective of the p95 of the time between output tokens.",
+    "prompt_tokens": "Mean prompt length.",
+    "output_tokens": "Mean output length.",
+    "replicas": "Replicas of the fleet, spares included.",
+    "spare_replicas": "Replicas that are not needed for the rate: they idle until one fails.",
+    "devices": "Devices of all replicas.",
+    "nodes": "Nodes that the replicas stand on; one that fits a node is not split over two.",
+    "goodput_requests_per_s": "Rate that the working replicas carry within the objective.",
+    "requests_per_s_slo": "Largest rate of one replica whose p95 meet both objectives, under Poisson arrivals.",
+    "requests_per_s_slo_lo": "The same where times are at the slow end of their 80 % bands.",
+    "requests_per_s_slo_hi": "The same where times are at the fast end of their 80 % bands.",
+    "holds_at_lo": "Whether all replicas together carry the rate even at the slow end of the bands.",
+    "load_verdict": "Whether the closed forms hold: stable; tight (a p95 hangs on single collisions: simulate); "
+    "queueing (a queue for places decides: simulate); unstable (it grows without end).",
+    "power_w": "Mean power of the whole fleet, hosts and idle spares included, cooling not.",
+    "limited_by": "What bounds a decode step of a working replica.",
+    "ttft_p50_s": "Time to first token under load that half of the requests stay within.",
+    "tpot_p50_s": "Mean time between output tokens that half of the requests stay within.",
+    "tpot_p95_s": "Mean time between output tokens that 95 % of requests stay within.",
+    "tpot_p99_s": "Mean time between output tokens that 99 % of requests stay within.",
+    "e2e_p95_s": "Time from a request to its last token that 95 % of requests stay within.",
+    "device_usd_per_hour": "Price of one device for an hour.",
+    "price_note": "How the price is known: listed, a share of on-demand, or owned.",
+}
+
 RANK_BATCH = -(-pl.col("batch") // pl.col("dp"))
+
+FLEET_LAWS: dict[str, pl.Expr] = {
+    "spares_are_among_replicas": pl.col("spare_replicas") < pl.col("replicas"),
+    "devices_are_those_of_replicas": pl.col("devices") == pl.col("replicas") * pl.col("device_count"),
+    "working_replicas_carry_the_demand": pl.col("goodput_requests_per_s") * 1.001 >= pl.col("demand_requests_per_s"),
+    "the_rate_lies_in_its_band": (pl.col("requests_per_s_slo_lo") <= pl.col("requests_per_s_slo") * 1.001)
+    & (pl.col("requests_per_s_slo") <= pl.col("requests_per_s_slo_hi") * 1.001),
+}
 
 LAWS: dict[str, pl.Expr] = {
     "vram_is_the_sum_of_its_parts": pl.col("vram_bytes")
@@ -168,7 +226,7 @@ def schema(table: str) -> pa.DataFrameSchema:
 
 def laws(table: str) -> dict[str, pl.Expr]:
     """What holds between the columns of a row."""
-    return LAWS | (ANSWER_LAWS if table == "capacity" else {})
+    return FLEET_LAWS if table == "fleet" else LAWS | (ANSWER_LAWS if table == "capacity" else {})
 
 
 def bounds(table: str) -> dict[str, pl.Expr]:
@@ -219,4 +277,5 @@ def broken(frame: pl.DataFrame, table: str) -> Iterator[str]:
 
 def keys(table: str) -> list[str]:
     """What tells the rows of a table apart."""
-    return [*KEYS, "batch"] if table == "estimates" else list(KEYS)
+    more = {"estimates": ["batch"], "fleet": ["demand_requests_per_s", "ttft_slo_s", "tpot_slo_s"]}
+    return [*KEYS, *more.get(table, [])]

@@ -15,6 +15,7 @@ from pipeline.estimators.settings import SETTINGS
 from pipeline.facts.entries import read_toml
 from pipeline.facts.names import is_id
 from pipeline.facts.values import WORDS, fits
+from pipeline.grid.demands import chosen_demands
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,6 +53,8 @@ class Grid:
     clouds: tuple[str, ...] = field(default=())
     setups: tuple[dict[str, Any], ...] = field(default=())
     """Engines set up otherwise than they come: `engine`, a `name` of its own, and settings."""
+    fleets: tuple[dict[str, Any], ...] = field(default=())
+    """Demands that the run sizes fleets for: `model`, `requests_per_s`, lengths and objectives."""
 
 
 def grids_in(folder: Path) -> list[str]:
@@ -99,9 +102,13 @@ def checked(path: Path, said: dict[str, Any], catalogs: Catalogs) -> Grid:
     if market not in MARKETS:
         problems.append(f"{path}: market = {market!r} is not one of {', '.join(MARKETS)}")
     clouds = chosen_clouds(path, said.get("clouds", []), catalogs, problems)
+    fleets = chosen_demands(path, said.get("fleets", []), catalogs, problems)
     if problems:
         raise GridError("\n".join(problems))
-    return Grid(path.stem, batches=batches, parallel=parallel, market=market, clouds=clouds, setups=setups, **chosen)
+    return Grid(
+        path.stem, batches=batches, parallel=parallel, market=market, clouds=clouds, setups=setups, fleets=fleets,
+        **chosen,
+    )  # fmt: skip
 
 
 def chosen_ids(path: Path, name: str, said: object, catalogs: Catalogs, problems: list[str]) -> tuple[str, ...]:

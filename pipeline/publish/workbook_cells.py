@@ -1,0 +1,187 @@
+"""What the sheets of the workbook share: looks, columns that are declared once, cells that cannot become formulas."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+from xlsxwriter.utility import xl_col_to_name
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from xlsxwriter import Workbook
+    from xlsxwriter.format import Format
+    from xlsxwriter.worksheet import Worksheet
+
+HOSTILE = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What a cell that a spreadsheet takes for a formula begins with; the last four are the wide signs of East Asia."""
+
+INK, TEAL, LINE, YELLOW, GREEN, RED, GREY = "#1F2933", "#0B7285", "#DDE3E8", "#FFF9DB", "#D3F9D8", "#C92A2A", "#7B8794"
+NUMBERS = {
+    "text": "@",
+    "words": "@",
+    "count": "#,##0",
+    "number": "#,##0.###",
+    "speed": "#,##0.000",
+    "rate": "#,##0.00",
+    "share": "0.0%",
+    "usd": "$#,##0",
+    "money": "$#,##0.00",
+    "price": "$#,##0.0000",
+    "factor": "0.00##",
+    "seconds": "0.###",
+    "day": "yyyy-mm-dd",
+    "truth": "General",
+}
+"""Number formats, by what a cell holds."""
+LEFT = {"text", "words"}
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a sheet: declared once for its header, its cells and the page of notes."""
+
+    name: str
+    """Of the frame's column that holds the values (for a formula: the cached ones)."""
+    title: str
+    width: float
+    shape: str
+    """A key of NUMBERS."""
+    meaning: str
+    formula: str = ""
+    """`{name}` is the cell of that column in the same row, `{name:all}` the whole column."""
+    missing: str = ""
+    """What a cell without a value shows."""
+    is_input: bool = False
+    is_helper: bool = False
+
+
+@dataclass(frozen=True)
+class Ref:
+    """A column as seen from one row: the cell there, or with the format `all` the column.
+
+    >>> f"{Ref('B', 7, 6, 9)} {Ref('B', 7, 6, 9):all}"
+    '$B7 $B$6:$B$9'
+    """
+
+    letter: str
+    row: int
+    first: int
+    last: int
+
+    def __format__(self, spec: str) -> str:
+        """As a formula writes it."""
+        if spec == "all":
+            return f"${self.letter}${self.first}:${self.letter}${self.last}"
+        return f"${self.letter}{self.row}"
+
+
+def side(shape: str) -> dict[str, Any]:
+    """Texts stand left, a little off the number before them; numbers stand right."""
+    return {"align": "left", "indent": 1} if shape in LEFT else {"align": "right"}
+
+
+@dataclass
+class Book:
+    """A workbook in the making, with the formats used so far."""
+
+    workbook: Workbook
+    made: dict[tuple[tuple[str, Any], ...], Format] = field(default_factory=dict)
+
+    def format(self, shape: str = "words", **more: Any) -> Format:
+        """A format by what a cell holds; equal ones are made once."""
+        usual = {"font_name": "Calibri", "font_size": 11, "font_color": INK, "valign": "vcenter"}
+        looks = usual | {"num_format": NUMBERS[shape], **side(shape)} | more
+        key = tuple(sorted(looks.items()))
+        if key not in self.made:
+            self.made[key] = self.workbook.add_format(looks)
+        return self.made[key]
+
+    def cell(self, shape: str, *, is_input: bool = False, **more: Any) -> Format:
+        """A format with lines around; an input is yellow."""
+        looks = {"bg_color": YELLOW, "border_color": "#E0C36A", "font_color": "#0B4F9E"} if is_input else {}
+        return self.format(shape, **({"border": 1, "border_color": LINE} | looks | more))
+
+    def title(self) -> Format:
+        """The first line of a sheet."""
+        return self.format(bold=True, font_size=16, indent=0)
+
+    def note(self) -> Format:
+        """Small print."""
+        return self.format(italic=True, font_color=GREY, indent=0)
+
+    def header(self) -> Format:
+        """The head of a column."""
+        return self.format(
+            bold=True,
+            bg_color=TEAL,
+            font_color="white",
+            border=1,
+            border_color=TEAL,
+            text_wrap=True,
+            align="center",
+            indent=0,
+        )
+
+    def write(self, sheet: Worksheet, row: int, column: int, value: Any, style: Format) -> None:
+        """Write a value; a text is a text, whatever it begins with."""
+        if value is None or value == "":
+            sheet.write_blank(row, column, None, style)
+        elif isinstance(value, str):
+            sheet.write_string(row, column, value, style)
+        elif isinstance(value, date):
+            sheet.write_datetime(row, column, value, style)
+        else:
+            sheet.write_number(row, column, value, style)
+
+
+def head(book: Book, sheet: Worksheet, columns: Sequence[Column], top: int) -> None:
+    """The header row of a block, widths, and helpers folded away."""
+    sheet.set_row(top, 48)
+    for at, column in enumerate(columns):
+        sheet.set_column(at, at, column.width, None, {"hidden": 1} if column.is_helper else {})
+        sheet.write_string(top, at, column.title, book.header())
+
+
+def write_row(
+    book: Book,
+    sheet: Worksheet,
+    columns: Sequence[Column],
+    place: tuple[int, int, int],
+    row: Mapping[str, Any],
+    start: int = 0,
+) -> None:
+    """One row of a block; formulas carry their cached values.
+
+    Args:
+        book: formats.
+        sheet: where.
+        columns: the block's columns, from the sheet's first on.
+        place: row to write, first and last row of the block, counted from 0.
+        row: values by column name.
+        start: the first of the columns to write.
+    """
+    at, first, last = place
+    refs = {c.name: Ref(xl_col_to_name(i), at + 1, first + 1, last + 1) for i, c in enumerate(columns)}
+    for i, column in enumerate(columns[start:], start):
+        style = book.cell(column.shape, is_input=column.is_input)
+        value = row[column.name]
+        if column.formula:
+            cached = column.missing if value is None else value
+            sheet.write_formula(at, i, column.formula.format(**refs), style, cached)
+        else:
+            book.write(sheet, at, i, column.missing if value is None else value, style)
+
+
+def paper(sheet: Worksheet, *, repeat: int | None = None) -> None:
+    """How a sheet prints: landscape, one page wide, its header row on every page."""
+    sheet.hide_gridlines(2)
+    sheet.set_landscape()
+    sheet.set_paper(9)
+    sheet.fit_to_pages(1, 0)
+    sheet.set_margins(0.4, 0.4, 0.5, 0.5)
+    sheet.set_footer("&L&F, &A&R&P of &N")
+    if repeat is not None:
+        sheet.repeat_rows(repeat)

@@ -1,0 +1,83 @@
+"""The sheet Charts: the cheapest fleets in order, and native charts of them that follow the inputs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.publish.workbook_cells import Book, paper
+from pipeline.publish.workbook_fleet import column
+
+if TYPE_CHECKING:
+    import polars as pl
+    from xlsxwriter.worksheet import Worksheet
+
+SHEET = "Charts"
+TOP = 3
+MOST = 12
+"""Bars that a chart shows: more cannot be read."""
+SHORT = '[>=1000000]$#,##0.0,,"M";[>=1000]$#,##0,"k";$#,##0'
+"""Money on an axis, where whole numbers run into each other."""
+SHOWN = (
+    # column of the sheet Fleet, title, format, width
+    ("accelerator", "Accelerator", "text", 25),
+    ("usd_per_month", "USD per month", "usd", 14),
+    ("devices", "Devices", "count", 10),
+    ("usd_per_mtok_output", "USD per million output tokens", "rate", 16),
+)
+
+
+def charts_sheet(book: Book, sheet: Worksheet, rows: pl.DataFrame) -> None:
+    """Write the sheet: a block that ranks by formulas, and a chart for each of its first two numbers."""
+    sheet.write_string(0, 0, "Charts", book.title())
+    sheet.write_string(1, 0, f"The {MOST} cheapest fleets of the sheet Fleet, in order; those without a price have no "
+        "rank.", book.note())  # fmt: skip
+    count = min(MOST, rows.height)
+    sheet.set_column(0, 0, 7)
+    sheet.set_row(TOP, 34)
+    sheet.write_string(TOP, 0, "Rank", book.header())
+    for at, (_, title, _, width) in enumerate(SHOWN, start=1):
+        sheet.set_column(at, at, width)
+        sheet.write_string(TOP, at, title, book.header())
+    for rank in range(1, count + 1):
+        write_rank(book, sheet, rank, rows)
+    bars(book, sheet, (1, count), "Cost per month by accelerator (USD)", "#0B7285", "$#,##0;;", SHORT)
+    bars(book, sheet, (2, count), "Devices needed", "#E8590C", "#,##0;;", "#,##0")
+    paper(sheet)
+
+
+def write_rank(book: Book, sheet: Worksheet, rank: int, rows: pl.DataFrame) -> None:
+    """One row of the block: whatever has that rank now."""
+    found = rows.filter(rank=rank)
+    at = TOP + rank
+    sheet.write_number(at, 0, rank, book.cell("count"))
+    for i, (name, _, shape, _) in enumerate(SHOWN, start=1):
+        cached = found[name].item() if found.height else ""
+        ranks = column("rank", rows.height)
+        formula = f'=IFERROR(INDEX({column(name, rows.height)},MATCH($A{at + 1},{ranks},0)),"")'
+        sheet.write_formula(at, i, formula, book.cell(shape), cached)
+
+
+def bars(book: Book, sheet: Worksheet, what: tuple[int, int], title: str, colour: str, numbers: str, axis: str) -> None:
+    """A chart of lying bars, the cheapest on top; a rank that nothing has shows no number."""
+    at, count = what
+    chart = book.workbook.add_chart({"type": "bar"})
+    chart.add_series({
+        "name": title,
+        "categories": [SHEET, TOP + 1, 1, TOP + count, 1],
+        "values": [SHEET, TOP + 1, at + 1, TOP + count, at + 1],
+        "fill": {"color": colour},
+        "data_labels": {"value": True, "num_format": numbers, "font": {"size": 9}},
+        "gap": 45,
+    })  # fmt: skip
+    chart.set_title({"name": title, "name_font": {"size": 12}, "overlay": False})
+    chart.set_legend({"none": True})
+    chart.set_y_axis({"reverse": True, "num_font": {"size": 9}})
+    lines = {"visible": True, "line": {"color": "#E3E7EB"}}
+    chart.set_x_axis({"num_format": axis, "major_gridlines": lines, "num_font": {"size": 9},
+                      "min": 0, "label_position": "high"})  # fmt: skip
+    chart.set_plotarea({"layout": {"x": 0.24, "y": 0.1, "width": 0.64, "height": 0.76}})
+    chart.set_size({"width": 580, "height": 60 + 30 * max(count, 4)})
+    chart.set_chartarea({"border": {"color": "#DDE3E8"}})
+    sheet.insert_chart(
+        TOP + count + 2, 0 if at == 1 else 5, chart, {"description": title, "x_offset": 4 if at == 1 else 76}
+    )
