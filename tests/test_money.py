@@ -15,10 +15,10 @@ import pipeline
 from pipeline.core.errors import MissingInputError, UnknownNameError
 from pipeline.core.money import HOURS_PER_MONTH, HOURS_PER_YEAR, MARKETS, SOLD
 from pipeline.core.units import unit_of
+from pipeline.estimators.money import BILL, BOOK, BREAK_EVEN, FOOTPRINT, with_money
 from pipeline.facts.owned import BOOK as OWNED_BOOK
 from pipeline.facts.owned import PARTS, hosts, owned, site_of
 from pipeline.facts.prices import device_prices, interruption_ratio, offers
-from pipeline.fleet.money import BILL, BOOK, BREAK_EVEN, FOOTPRINT, with_money
 from tests.support import AS_OF, catalogs
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ FLEET: dict[str, Any] = {
     "mean_requests_per_s": 6.0, "prompt_tokens": 2048.0, "prompt_cv": 1.2, "cached_prompt_ratio": 0.3,
     "output_tokens": 300.0, "prompt_token_s": 4e-5, "prompt_pair_s": 2e-9, "step_base_s": 0.012,
     "step_sequence_s": 2e-4, "running_batch": 24.0, "power_w": 2200.0, "tdp_w": 700.0, "host_w": 400.0,
-    "utilisation_ratio": 0.6, "pue_ratio": 1.5, "grid_g_per_kwh": 400.0, "requests_per_s_slo": 2.5,
+    "utilisation_ratio": 0.6, "pue_ratio": 1.5, "grid_g_per_kwh": 400.0, "slo_requests_per_s": 2.5,
     "api_usd_per_mtok_input": 0.6, "api_usd_per_mtok_cached": 0.1, "api_usd_per_mtok_output": 2.4,
 }  # fmt: skip
 ALL = (*BILL, *FOOTPRINT, *BREAK_EVEN)

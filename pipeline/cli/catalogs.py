@@ -1,4 +1,4 @@
-"""Commands over the catalogs: models, accelerators, engines, workloads, formats, prices."""
+"""Commands over the catalogs: models, accelerators, engines, workloads, traffic, sites, formats, prices."""
 
 from __future__ import annotations
 
@@ -39,6 +39,18 @@ LISTED: dict[str, list[str]] = {
         "formats",
     ],
     "workload": ["workload", "kind", "prompt_tokens", "output_tokens", "ttft_slo_s", "tpot_slo_s", "name"],
+    "traffic": [
+        "traffic",
+        "workload",
+        "requests_per_s",
+        "arrival_cv",
+        "prompt_cv",
+        "output_cv",
+        "peak_factor_ratio",
+        "growth_per_month_ratio",
+        "trace",
+        "name",
+    ],
     "site": ["site", "pue_ratio", "electricity_usd_per_kwh", "hosting_usd_per_kw_month", "grid_g_per_kwh", "name"],
     "format": ["format", "dense_weight_bits", "expert_weight_bits", "table_weight_bits", "kv_bits", "name"],
 }
@@ -47,6 +59,7 @@ EXAMPLES = {
     "accelerator": "h100",
     "engine": "vllm",
     "workload": "chat",
+    "traffic": "chat-business-hours",
     "site": "us-average",
     "format": "nvfp4",
 }
@@ -54,11 +67,11 @@ EXAMPLES = {
 
 def command(kind: str) -> click.Command:
     """The command that lists one catalog, or shows an entry with the source of each fact."""
-    example = EXAMPLES[kind]
+    example, plural = EXAMPLES[kind], kind if kind == "traffic" else f"{kind}s"
 
     @click.command(
-        f"{kind}s",
-        help=f"List the {kind}s, or show one with each fact's source.\n\n\b\nExample:\n  capgrid {kind}s {example}",
+        plural,
+        help=f"List the {plural}, or show one with each fact's source.\n\n\b\nExample:\n  capgrid {plural} {example}",
     )
     @click.argument("name", required=False)
     @catalogs_option

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pipeline.cli import calibrate, catalogs, checks, evidence, fleet, model, plans, runs
+from pipeline.cli import calibrate, catalogs, checks, evidence, fleet, model, plans, publish, runs, simulate
 from pipeline.core.errors import PipelineError
 
 
@@ -72,6 +72,8 @@ for each in (
     *runs.COMMANDS,
     *plans.COMMANDS,
     *fleet.COMMANDS,
+    *simulate.COMMANDS,
+    *publish.COMMANDS,
     *catalogs.COMMANDS,
     *model.COMMANDS,
     *evidence.COMMANDS,

@@ -11,7 +11,7 @@ is asked for to a frame of one row for each fleet. It reads, where they are not 
   `step_sequence_s`, `running_batch`;
 * for FOOTPRINT: `power_w` (one working replica), `tdp_w` (one device), `utilisation_ratio` (mean over all replicas),
   `host_w` (one device: pipeline.facts.owned.hosts), `pue_ratio`, `grid_g_per_kwh` (pipeline.facts.owned.site_of);
-* for BREAK_EVEN: `requests_per_s_slo` (one replica), `api_usd_per_mtok_input`, `api_usd_per_mtok_cached` (null: as
+* for BREAK_EVEN: `slo_requests_per_s` (one replica), `api_usd_per_mtok_input`, `api_usd_per_mtok_cached` (null: as
   input), `api_usd_per_mtok_output`.
 """
 
@@ -218,10 +218,10 @@ def breakeven_requests_per_month(usd_per_month: Expr, api_usd_per_request: Expr)
 
 
 def breakeven_ratio(
-    breakeven_requests_per_month: Expr, requests_per_s_slo: Expr, replicas: Expr, spare_replicas: Expr
+    breakeven_requests_per_month: Expr, slo_requests_per_s: Expr, replicas: Expr, spare_replicas: Expr
 ) -> Expr:
     """The same as a share of what the fleet can serve without its spares; above 1 the API is always cheaper."""
-    largest_per_month = requests_per_s_slo * (replicas - spare_replicas) * SECONDS_PER_HOUR * HOURS_PER_MONTH
+    largest_per_month = slo_requests_per_s * (replicas - spare_replicas) * SECONDS_PER_HOUR * HOURS_PER_MONTH
     return breakeven_requests_per_month / largest_per_month
 
 

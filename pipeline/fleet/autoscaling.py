@@ -7,17 +7,17 @@ from polars import Expr, col
 
 from pipeline.core.errors import UsageError
 
-FLEET = ("traffic", "requests_per_s_slo", "replicas", "spare_replicas", "window_factor_ratio", "lag_margin_ratio")
+FLEET = ("traffic", "slo_requests_per_s", "replicas", "spare_replicas", "window_factor_ratio", "lag_margin_ratio")
 ROUTINGS = ("random", "round-robin", "least-outstanding")
 
 
-def needed(requests_per_s: Expr, requests_per_s_slo: Expr) -> Expr:
+def needed(requests_per_s: Expr, slo_requests_per_s: Expr) -> Expr:
     """Replicas that a rate needs: the quotient rounded up, and one at least; unknown where a replica has no rate.
 
     A part in 10^9 is forgiven, so that 30 / 0.1 needs 300.
     """
-    count = (requests_per_s / requests_per_s_slo * (1 - 1e-9)).ceil().clip(1).cast(pl.Int64, strict=False)
-    return pl.when((requests_per_s_slo > 0) & requests_per_s_slo.is_finite()).then(count)
+    count = (requests_per_s / slo_requests_per_s * (1 - 1e-9)).ceil().clip(1).cast(pl.Int64, strict=False)
+    return pl.when((slo_requests_per_s > 0) & slo_requests_per_s.is_finite()).then(count)
 
 
 def replica_arrival_cv(arrival_cv: Expr, replicas: Expr, routing: str = "random") -> Expr:
@@ -44,7 +44,7 @@ def autoscaled(fleets: pl.DataFrame, hours: pl.DataFrame, replicas_min: int = 1)
     is known, bursts come out of nothing and a fleet that reacts cannot follow: it is the fixed one.
 
     Args:
-        fleets: `traffic`, `requests_per_s_slo` (of one replica, Poisson arrivals), `replicas` (the fixed
+        fleets: `traffic`, `slo_requests_per_s` (of one replica, Poisson arrivals), `replicas` (the fixed
             fleet, spares included), `spare_replicas`, `window_factor_ratio`, `lag_margin_ratio`.
         hours: `traffic`, `requests_per_s`, a row for each hour: see `pipeline.fleet.demand.week`.
         replicas_min: replicas that are never switched off.
@@ -56,7 +56,7 @@ def autoscaled(fleets: pl.DataFrame, hours: pl.DataFrame, replicas_min: int = 1)
     if not 0 <= replicas_min <= 10**6:
         raise UsageError(f"fewest replicas = {replicas_min}: a whole number from 0 to 10^6")
     margin = pl.max_horizontal("window_factor_ratio", 1.0) * pl.max_horizontal(col("lag_margin_ratio"), 1.0)
-    asked = needed(col("requests_per_s") * margin, col("requests_per_s_slo")) + col("spare_replicas")
+    asked = needed(col("requests_per_s") * margin, col("slo_requests_per_s")) + col("spare_replicas")
     following = pl.when(col("lag_margin_ratio").is_not_null()).then(pl.max_horizontal(asked, pl.lit(replicas_min)))
     present = pl.when(asked.is_not_null()).then(pl.min_horizontal(following.fill_null(col("replicas")), "replicas"))
     keyed = fleets.select(*FLEET).with_row_index("row")

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pipeline.grid.run import Job
 
 FILE = "fleet.parquet"
+LENGTHS = ("prompt_tokens", "output_tokens", "ttft_p95_s", "tpot_p95_s")
 
 
 def write_fleets(job: Job, catalogs: Catalogs) -> int:
@@ -40,7 +41,7 @@ def demanded(job: Job, catalogs: Catalogs) -> pl.DataFrame:
 def of_demand(said: Mapping[str, Any], job: Job, catalogs: Catalogs) -> pl.DataFrame:
     """The options of one demand; none where no plan meets its objective."""
     spread = Variation(**{name: float(said.get(name, 1.0)) for name in Variation._fields})
-    lengths = {name: said.get(name) for name in ("prompt_tokens", "output_tokens", "ttft_p95_s", "tpot_p95_s")}
+    lengths: dict[str, Any] = {name: said.get(name) for name in LENGTHS}
     demand = Demand(said["model"], **lengths, workload=said.get("workload", BASE_WORKLOAD), variation=spread)
     sizing = Sizing(float(said["requests_per_s"]), arrival_cv=spread.arrival_cv)
     choice = Choice(market=job.grid.market, clouds=job.grid.clouds)

@@ -66,7 +66,7 @@ class Limit:
 def matches(place: Quota) -> pl.Expr:
     """Whether an option stands where a quota holds."""
     return pl.all_horizontal(
-        pl.lit(True),  # noqa: FBT003
+        pl.lit(True),
         *(col(column).is_in(list(getattr(place, name))) for name, column in PLACES.items() if getattr(place, name)),
     )
 

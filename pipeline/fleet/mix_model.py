@@ -14,7 +14,7 @@ Source: the sum of the k largest as a minimum is the linear-programming dual of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
-    import polars as pl
     from numpy.typing import NDArray
 
     from pipeline.fleet.mix_limits import Limit
@@ -36,9 +35,11 @@ DEVICE_SHARE = 1e-6
 """What a device counts besides its price, as a share of the cheapest replica: of two fleets at one price, fewer."""
 UNIT = 1e3
 """What the cheapest replica costs inside the programme: differences of that share stay above HiGHS's 1e-6."""
-TIME_LIMIT_S = 60.0
-GAP_RATIO = 1e-7
-INFEASIBLE, TIME_OUT = 2, 1
+TIME_LIMIT_S = 6.0
+"""HiGHS stops then with the best fleet so far, and with how far it may be from the best that there is."""
+REFINE_SHARE = 0.5
+"""Share of the time limit that a second search may take, near what the first has found."""
+INFEASIBLE = 2
 
 
 def solver() -> Any:
@@ -65,13 +66,24 @@ class Wanted:
     """Rows of the options."""
     rates: Vector
     """Requests per second of one replica of each."""
+    span: tuple[int | None, int | None] = (None, None)
+    """Which of the rates may be p, in rising order."""
 
     @cached_property
     def thresholds(self) -> Vector:
         """The rates p that may decide what its largest replicas take."""
         import numpy as np  # noqa: PLC0415
 
-        return np.unique(self.rates) if self.spares else self.rates.max(keepdims=True)
+        every = np.unique(self.rates) if self.spares else self.rates.max(keepdims=True)
+        return every[slice(*self.span)]
+
+    def near(self, replicas: Vector) -> Wanted:
+        """The same demand, p held to the best one of a fleet and its neighbours."""
+        import numpy as np  # noqa: PLC0415
+
+        carried = np.minimum.outer(self.thresholds, self.rates) @ replicas - self.spares * self.thresholds
+        best = int(carried.argmax())
+        return replace(self, span=(max(0, best - 1), best + 2))
 
 
 @dataclass(frozen=True)
@@ -95,6 +107,7 @@ class Programme:
     devices: Vector
     wanted: Sequence[Wanted]
     limits: Sequence[Limit]
+    time_limit_s: float = TIME_LIMIT_S
 
     @cached_property
     def thresholds(self) -> list[tuple[int, float]]:
@@ -171,8 +184,24 @@ class Programme:
         return np.array([whole_replicas(each.requests_per_s, rate) + each.spares for rate in each.rates])
 
     def cheapest(self) -> Solution | None:
-        """The fleet of least cost within all limits; nothing where there is none."""
-        return self.run(self.costs)
+        """The fleet of least cost within all limits; nothing where there is none.
+
+        Where time ends the search and replicas may fall out, a second one looks near the first's p.
+        """
+        first = self.run(self.costs)
+        if first is None or not first.gap_ratio or not any(each.spares for each in self.wanted):
+            return first
+        near = [each.near(first.replicas[each.places]) for each in self.wanted]
+        closer = replace(self, wanted=near, time_limit_s=self.time_limit_s * REFINE_SHARE)
+        second = closer.run(closer.costs)
+        if second is None or self.cost_of(second) >= self.cost_of(first):
+            return first
+        bound = self.cost_of(first) * (1 - first.gap_ratio)
+        return replace(second, gap_ratio=max(0.0, 1 - bound / self.cost_of(second)))
+
+    def cost_of(self, found: Solution) -> float:
+        """What a fleet costs inside the programme."""
+        return float(self.costs[: self.starts[0]] @ found.replicas)
 
     def least_growth(self, grown: Sequence[int]) -> Solution | None:
         """The fleet for which these limits would have to grow least, as shares of them; nothing where that is not enough."""
@@ -220,7 +249,7 @@ class Programme:
             integrality=whole,
             bounds=optimize.Bounds(0, top),
             constraints=optimize.LinearConstraint(matrix, lower, upper),
-            options={"time_limit": TIME_LIMIT_S, "mip_rel_gap": 0},
+            options={"time_limit": self.time_limit_s, "mip_rel_gap": 0},
         )
         return self.told(found)
 
@@ -231,7 +260,7 @@ class Programme:
         if found.x is None:
             if found.status == INFEASIBLE:
                 return None
-            raise PipelineError(f"no fleet was found within {TIME_LIMIT_S:g} s: {found.message}")
+            raise PipelineError(f"no fleet was found within {self.time_limit_s:g} s: {found.message}")
         start, chosen, growth, _ = self.starts
         served = np.zeros(len(self.wanted))
         np.add.at(served, [at for at, _ in self.thresholds], found.x[start:chosen] - found.x[chosen:growth])

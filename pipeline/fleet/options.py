@@ -78,7 +78,7 @@ def options_for(demand: Demand, choice: Choice, catalogs: Catalogs, as_of: date)
     """One row for each plan that meets the objective at some rate, with that rate.
 
     Returns:
-        The keys of `capacity`; `requests_per_s_slo`, the largest rate of one replica under Poisson
+        The keys of `capacity`; `slo_requests_per_s`, the largest rate of one replica under Poisson
         arrivals, and `_lo`, `_hi`, the same at either end of the 80 % bands of times; the inputs of
         `under_load`, of one data-parallel group; prices, power, confidence.
 
@@ -92,7 +92,7 @@ def options_for(demand: Demand, choice: Choice, catalogs: Catalogs, as_of: date)
         raise PipelineError(f"no plan for {demand.model} can run: no device holds it, or no engine reads its format")
     idle_is_fast = (col("ttft_floor_s") <= col("ttft_slo_s")) & (col("decode_1_s") <= col("tpot_slo_s"))
     rows = rows.filter((col("kv_slots") >= 1) & idle_is_fast)
-    rated = with_largest_rate(rows).filter(col("group_requests_per_s_slo") > 0) if rows.height else rows
+    rated = with_largest_rate(rows).filter(col("group_slo_requests_per_s") > 0) if rows.height else rows
     if rated.is_empty():
         slo = axes["workload"].row(0, named=True)
         raise PipelineError(
@@ -139,7 +139,7 @@ def with_band(rows: pl.DataFrame) -> pl.DataFrame:
     Times that are f times longer leave the rate within an objective that is f times shorter, slowed f times.
     """
     tpot, ttft = col("tpot_s_hi") / col("tpot_s"), col("ttft_s_hi") / col("ttft_s")
-    best = col("group_requests_per_s_slo") * col("dp")
+    best = col("group_slo_requests_per_s") * col("dp")
     tried = pl.concat(
         rows.with_columns(
             slower=tpot**sign, ttft_slo_s=col("ttft_slo_s") / ttft**sign, tpot_slo_s=col("tpot_slo_s") / tpot**sign
@@ -149,9 +149,9 @@ def with_band(rows: pl.DataFrame) -> pl.DataFrame:
     rates = tried.select(largest_rate(tried, rounds=COARSE) / col("slower") * col("dp")).to_series()
     low, high = rates.head(rows.height), rates.tail(rows.height)
     return rows.with_columns(
-        requests_per_s_slo=best,
-        requests_per_s_slo_lo=pl.min_horizontal(low, best),
-        requests_per_s_slo_hi=pl.max_horizontal(high, best),
+        slo_requests_per_s=best,
+        slo_requests_per_s_lo=pl.min_horizontal(low, best),
+        slo_requests_per_s_hi=pl.max_horizontal(high, best),
     )
 
 
@@ -163,7 +163,7 @@ def device_notes(catalogs: Catalogs, as_of: date, choice: Choice) -> pl.DataFram
 
 def named(rows: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
     """Options as people read them: names as text, lengths as asked for, prices of the choice's site."""
-    order = [*KEYS, "requests_per_s_slo", "requests_per_s_slo_lo", "requests_per_s_slo_hi"]
+    order = [*KEYS, "slo_requests_per_s", "slo_requests_per_s_lo", "slo_requests_per_s_hi"]
     told = rows.with_columns(
         pl.selectors.enum().cast(pl.String),
         load_output_tokens="output_tokens",

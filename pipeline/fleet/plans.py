@@ -9,9 +9,9 @@ import polars as pl
 from polars import col
 
 from pipeline.core.money import HOURS_PER_MONTH
+from pipeline.estimators.money import BILL, BREAK_EVEN, FOOTPRINT, with_money
 from pipeline.facts.owned import hosts, site_of
 from pipeline.facts.prices import interruption_ratio
-from pipeline.estimators.money import BILL, BREAK_EVEN, FOOTPRINT, with_money
 from pipeline.fleet.options import Choice, Demand, options_for
 from pipeline.fleet.sizing import TIES, Sizing, sized
 from pipeline.grid.schema import FLEET
@@ -83,8 +83,8 @@ def priced(rows: pl.DataFrame, plan: FleetPlan, catalogs: Catalogs, as_of: date)
         utilisation_ratio=col("working_utilisation_ratio"),
         demand_requests_per_s=pl.lit(plan.sizing.requests_per_s),
         power_w=col("energy_kwh_per_month") * 1000.0 / HOURS_PER_MONTH / col("pue_ratio"),
-        goodput_requests_per_s=col("requests_per_s_slo") * (col("replicas") - col("spare_replicas")),
-        holds_at_lo=col("requests_per_s_slo_lo") * col("replicas") >= plan.sizing.requests_per_s,
+        goodput_requests_per_s=col("slo_requests_per_s") * (col("replicas") - col("spare_replicas")),
+        holds_at_lo=col("slo_requests_per_s_lo") * col("replicas") >= plan.sizing.requests_per_s,
     )
     kept = [*FLEET, *(BREAK_EVEN if api else ())]
     return whole.select(kept).sort("usd_per_hour", *TIES, nulls_last=True)

@@ -9,8 +9,8 @@ import polars as pl
 from polars import col
 
 from pipeline.core.errors import UsageError
-from pipeline.fleet.availability import Redundancy, redundant
 from pipeline.estimators.money import reserve_replicas
+from pipeline.fleet.availability import Redundancy, redundant
 from pipeline.grid.load import INPUTS, complete, meets, under_load
 
 if TYPE_CHECKING:
@@ -79,11 +79,11 @@ def replicas_needed(options: pl.DataFrame, planned_per_s: float, arrival_cv: flo
     """The fewest replicas n of each option so that n of them carry the rate within the objective.
 
     Each gets every n-th request at random, so that bursts thin out: ca2 = 1 + (CV^2 - 1) / n.
-    Where arrivals are Poisson that is the rate over `requests_per_s_slo`, rounded up.
+    Where arrivals are Poisson that is the rate over `slo_requests_per_s`, rounded up.
 
     Source: study of load, section 5.
     """
-    even = whole_up(planned_per_s / options["requests_per_s_slo"])
+    even = whole_up(planned_per_s / options["slo_requests_per_s"])
     if arrival_cv == 1.0:
         return even.alias("working_replicas")
     low, high = (even - 1 if arrival_cv > 1 else even * 0), even
@@ -145,7 +145,7 @@ def loaded(fleets: pl.DataFrame, requests_per_s: float, arrival_cv: float) -> pl
     seen = under_load(asked)
     tokens = fleets["accepted_tokens"]
     told = [seen[name] / tokens if name.startswith("tpot_") else seen[name] for name in TOLD]
-    tight = fleets["requests_per_s_slo"] / (seen["arrivals_max_per_s"] * fleets["dp"]) < TIGHT
+    tight = fleets["slo_requests_per_s"] / (seen["arrivals_max_per_s"] * fleets["dp"]) < TIGHT
     verdict = (
         pl.when((col("load_verdict") == "stable") & pl.lit(tight))
         .then(pl.lit("tight"))

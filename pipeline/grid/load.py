@@ -138,7 +138,7 @@ def largest_rate(frame: pl.DataFrame, *, cautious: bool = True, rounds: Sequence
         rounds: looks at rates in each round of the search.
 
     Returns:
-        `requests_per_s_slo`, 0 where even an idle replica is too slow.
+        `slo_requests_per_s`, 0 where even an idle replica is too slow.
     """
     replicas = complete(frame.select(*(name for name in INPUTS if name in frame.columns), "ttft_slo_s", "tpot_slo_s"))
     most = evaluate(replicas, in_order(load_book(), ["arrivals_max_per_s"], set(replicas.columns)))
@@ -148,7 +148,7 @@ def largest_rate(frame: pl.DataFrame, *, cautious: bool = True, rounds: Sequence
         asked = asked.with_columns(arrivals_per_s=col("load") * col("arrivals_max_per_s"))
         seen = asked.select("row", "load").with_columns(meets=meets(asked, cautious=cautious))
         state = narrowed(state, seen)
-    return state.select((col("found") * col("arrivals_max_per_s")).alias("requests_per_s_slo")).to_series()
+    return state.select((col("found") * col("arrivals_max_per_s")).alias("slo_requests_per_s")).to_series()
 
 
 def meets(asked: pl.DataFrame, *, cautious: bool) -> pl.Series:

@@ -159,10 +159,10 @@ def with_line(rows: pl.DataFrame, at: Expr) -> pl.DataFrame:
 
 
 def with_largest_rate(rows: pl.DataFrame) -> pl.DataFrame:
-    """Replicas with `group_requests_per_s_slo`, their lines drawn through the batch that they run at that rate."""
+    """Replicas with `group_slo_requests_per_s`, their lines drawn through the batch that they run at that rate."""
     rates = rows.with_columns(arrivals_per_s=largest_rate(rows, rounds=COARSE)).with_columns(
         col("arrivals_per_s").clip(1e-9)
     )
     running = settled(rates, ["running_batch"])["running_batch"]
     rows = with_line(rows.with_columns(drawn_at=running), col("drawn_at")).drop("drawn_at")
-    return rows.with_columns(group_requests_per_s_slo=largest_rate(rows))
+    return rows.with_columns(group_slo_requests_per_s=largest_rate(rows))

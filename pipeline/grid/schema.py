@@ -113,7 +113,7 @@ FLEET: dict[str, Column] = {
     "ttft_loaded_s": priced, "ttft_p50_s": priced, "ttft_p99_s": priced,
     "tpot_loaded_s": priced, "tpot_p50_s": priced, "tpot_p99_s": priced, "e2e_loaded_s": priced,
     "running_batch": real, "utilisation_ratio": real, "load_verdict": text, "goodput_requests_per_s": real,
-    "requests_per_s_slo": real, "requests_per_s_slo_lo": real, "requests_per_s_slo_hi": real, "holds_at_lo": truth,
+    "slo_requests_per_s": real, "slo_requests_per_s_lo": real, "slo_requests_per_s_hi": real, "holds_at_lo": truth,
     "power_w": priced, "energy_kwh_per_mtok": priced, "co2e_kg_per_mtok": priced,
     "energy_kwh_per_month": priced, "co2e_kg_per_month": priced,
     "limited_by": text, "confidence": text, "device_usd_per_hour": priced,
@@ -157,9 +157,9 @@ OF_FLEET = {
     "devices": "Devices of all replicas.",
     "nodes": "Nodes that the replicas stand on; one that fits a node is not split over two.",
     "goodput_requests_per_s": "Rate that the working replicas carry within the objective.",
-    "requests_per_s_slo": "Largest rate of one replica whose p95 meet both objectives, under Poisson arrivals.",
-    "requests_per_s_slo_lo": "The same where times are at the slow end of their 80 % bands.",
-    "requests_per_s_slo_hi": "The same where times are at the fast end of their 80 % bands.",
+    "slo_requests_per_s": "Largest rate of one replica whose p95 meet both objectives, under Poisson arrivals.",
+    "slo_requests_per_s_lo": "The same where times are at the slow end of their 80 % bands.",
+    "slo_requests_per_s_hi": "The same where times are at the fast end of their 80 % bands.",
     "holds_at_lo": "Whether all replicas together carry the rate even at the slow end of the bands.",
     "load_verdict": "Whether the closed forms hold: stable; tight (a p95 hangs on single collisions: simulate); "
     "queueing (a queue for places decides: simulate); unstable (it grows without end).",
@@ -180,8 +180,8 @@ FLEET_LAWS: dict[str, pl.Expr] = {
     "spares_are_among_replicas": pl.col("spare_replicas") < pl.col("replicas"),
     "devices_are_those_of_replicas": pl.col("devices") == pl.col("replicas") * pl.col("device_count"),
     "working_replicas_carry_the_demand": pl.col("goodput_requests_per_s") * 1.001 >= pl.col("demand_requests_per_s"),
-    "the_rate_lies_in_its_band": (pl.col("requests_per_s_slo_lo") <= pl.col("requests_per_s_slo") * 1.001)
-    & (pl.col("requests_per_s_slo") <= pl.col("requests_per_s_slo_hi") * 1.001),
+    "the_rate_lies_in_its_band": (pl.col("slo_requests_per_s_lo") <= pl.col("slo_requests_per_s") * 1.001)
+    & (pl.col("slo_requests_per_s") <= pl.col("slo_requests_per_s_hi") * 1.001),
 }
 
 LAWS: dict[str, pl.Expr] = {

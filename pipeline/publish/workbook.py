@@ -31,7 +31,6 @@ OPTIONS: dict[str, Any] = {
     "strings_to_formulas": False,
     "strings_to_urls": False,
     "strings_to_numbers": False,
-    "use_future_functions": True,
     "in_memory": True,
     "remove_timezone": True,
 }

@@ -29,7 +29,9 @@ def picked(name: str) -> str:
 
 RATES = ",".join(f"INDEX(Estimates[{rate}],{{pick}})" for rate in ENDS.values())
 PRICE = "INDEX(Prices[device_usd_per_hour],MATCH({accelerator_no},Prices[accelerator_no],0))"
-LOW = "INDEX(Estimates[requests_per_s_slo_lo],{pick})"
+MINIFS = "_xlfn.MINIFS"
+"""As files spell a function that is younger than their format: Excel would not know it otherwise."""
+LOW = "INDEX(Estimates[slo_requests_per_s_lo],{pick})"
 CARRY = f"(in_requests_per_s*in_peak_factor/{LOW}-1E-9)"
 BAD = f"MIN({MOST_REPLICAS},MAX(1,ROUNDUP(plan_requests_per_s/{LOW}-1E-9,0)))"
 FLEET = (
@@ -84,7 +86,7 @@ FLEET = (
     Column("accelerator_no", "No.", 8, "count", "Row of the accelerator in Prices and of its estimates.",
            is_helper=True),
     Column("pick", "Row of Estimates", 10, "count", "Where the choice stands in the sheet Estimates.",
-           '=IFERROR(MATCH(MINIFS(Estimates[key],Estimates[accelerator_no],{accelerator_no}),Estimates[key],0),"")',
+           f'=IFERROR(MATCH({MINIFS}(Estimates[key],Estimates[accelerator_no],{{accelerator_no}}),Estimates[key],0),"")',
            is_helper=True),
     Column("order", "Ranked by", 12, "rate", "USD per month to a millionth: what is ranked.",
            '=IF({usd_per_month}="","",ROUND({usd_per_month},6))', is_helper=True),

@@ -44,10 +44,10 @@ def between(low: float, high: float, kind: str = "decimal") -> dict[str, Any]:
 INPUTS = (
     Input("in_requests_per_s", "Requests per second, mean", "requests_per_s", "number",
           "of the whole fleet, over the time that is paid for", "AND({0}>0,{0}<=10^9)", "must be above 0",
-          {"validate": "decimal", "criteria": "between", "minimum": 1e-9, "maximum": 1e9}),
+          {"validate": "decimal", "criteria": ">", "value": 0}),
     Input("in_peak_factor", "Peak over mean", "peak_factor_ratio", "factor",
-          "1 where the rate above is the peak already", "AND({0}>0,{0}<=10^6)", "must be above 0",
-          between(1e-6, 1e6)),
+          "1 where the rate above is the peak already", "AND({0}>=0.001,{0}<=10^6)", "must be 0.001 to a million",
+          between(0.001, 1_000_000)),
     Input("in_headroom", "Headroom", "headroom_ratio", "share", "added to the peak: growth, errors of the estimate",
           "AND({0}>=0,{0}<=100)", "must be 0 % or more", between(0, 100)),
     Input("in_spare", "Spare replicas", "spare_replicas", "count", "beyond those that work: failures, roll-outs",

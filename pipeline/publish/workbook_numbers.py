@@ -20,9 +20,9 @@ TTFT_LEVELS_S = (0.25, 0.5, 1.0, 2.0, 5.0)
 TPOT_LEVELS_S = (0.02, 0.03, 0.05, 0.1)
 ENDS = {
     # what the input "estimate" may say, and the rate of a replica that it means
-    "expected": "requests_per_s_slo",
-    "bad end": "requests_per_s_slo_lo",
-    "good end": "requests_per_s_slo_hi",
+    "expected": "slo_requests_per_s",
+    "bad end": "slo_requests_per_s_lo",
+    "good end": "slo_requests_per_s_hi",
 }
 LEVEL = ("ttft_slo_s", "tpot_slo_s")
 SLACK = 1e-9

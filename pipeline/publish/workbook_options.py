@@ -51,7 +51,7 @@ def options_by_objective(demand: Demand, choice: Choice, catalogs: Catalogs, as_
         .with_columns(ttft_slo_s="ttft_level_s", tpot_slo_s=col("tpot_level_s") * col("accepted_tokens"))
         .filter((col("ttft_floor_s") <= col("ttft_slo_s")) & (col("decode_1_s") <= col("tpot_slo_s")))
     )
-    rated = with_largest_rate(asked).filter(col("group_requests_per_s_slo") > 0) if asked.height else asked
+    rated = with_largest_rate(asked).filter(col("group_slo_requests_per_s") > 0) if asked.height else asked
     if rated.is_empty():
         loosest = f"a p95 TTFT of {max(of.ttft_levels_s):g} s and a p95 TPOT of {max(of.tpot_levels_s):g} s"
         raise PipelineError(f"no plan for {demand.model} keeps {loosest}, even at one request at a time")

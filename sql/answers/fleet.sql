@@ -11,7 +11,7 @@
 -- Of the demands that the run's grid states. Replicas are rounded up before the cheapest plan of each accelerator is chosen.
 WITH sized AS (
     SELECT *,
-           greatest(1, ceil(coalesce($requests_per_s::DOUBLE, demand_requests_per_s) * (1 + $headroom::DOUBLE) / requests_per_s_slo - 1e-6))::BIGINT
+           greatest(1, ceil(coalesce($requests_per_s::DOUBLE, demand_requests_per_s) * (1 + $headroom::DOUBLE) / slo_requests_per_s - 1e-6))::BIGINT
                + $spare::BIGINT AS sized_replicas
     FROM fleet
     WHERE ($model IS NULL OR model = $model)
@@ -26,7 +26,7 @@ SELECT model, workload, prompt_tokens, output_tokens,
        sized_replicas AS replicas,
        sized_replicas * device_count AS devices,
        round((sized_replicas * device_count * device_usd_per_hour)::DOUBLE, 2) AS usd_per_hour,
-       round(requests_per_s_slo::DOUBLE, 3) AS requests_per_s_slo,
+       round(slo_requests_per_s::DOUBLE, 3) AS slo_requests_per_s,
        load_verdict, confidence
 FROM sized
 QUALIFY row_number() OVER (

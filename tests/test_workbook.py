@@ -1,0 +1,351 @@
+"""The workbook: its cached cells, its live formulas in LibreOffice, and hostile names; rows as CSV and Parquet."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import openpyxl
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from xlsxwriter.utility import xl_col_to_name
+
+from pipeline.core.errors import PipelineError
+from pipeline.fleet.options import Choice, Demand
+from pipeline.fleet.plans import FleetPlan, best_of_each, fleets
+from pipeline.fleet.sizing import TIES, Sizing
+from pipeline.publish.workbook import numbered, write_workbook
+from pipeline.publish.workbook_cells import HOSTILE
+from pipeline.publish.workbook_charts import MOST
+from pipeline.publish.workbook_flat import safe
+from pipeline.publish.workbook_fleet import FLEET, TOP, answer, sentence
+from pipeline.publish.workbook_inputs import CELLS, INPUTS, Slice, milliseconds
+from pipeline.publish.workbook_notes import About
+from pipeline.publish.workbook_numbers import ENDS, TPOT_LEVELS_S, TTFT_LEVELS_S, Inputs, fleet, needed, sized_options
+from pipeline.publish.workbook_options import exported
+from tests.conftest import AS_OF, invoke
+from tests.support import catalogs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EVIL = ("=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(1)", "\t=1", ">0", "a*b?~c", "{x}", "<b>&\"'", "\uff1d1")
+DEVICES = ("h100", "h200", "l4", *EVIL)
+FIRST = Inputs(20, 1.0, 0.05, headroom_ratio=0.1, spare_replicas=1, pue_ratio=1.54)
+OF = Slice("=HYPERLINK(1)", 2048, 300, "on-demand", TTFT_LEVELS_S, TPOT_LEVELS_S)
+KNOWN = {"IF", "IFERROR", "AND", "OR", "NOT", "MAX", "MIN", "ROUND", "ROUNDUP", "INT", "N", "ISNUMBER", "CHOOSE",
+         "INDEX", "MATCH", "MINIFS", "RANK", "SUMPRODUCT", "COUNT", "LEN", "TEXT"}  # fmt: skip
+"""Functions that Excel 2019 and LibreOffice 7 both know."""
+COMMAND = ("--model", "llama-3.1-8b", "--requests-per-s", 20, "--isl", 2048, "--osl", 300, "--accelerator", "h100",
+           "--ttft-p95", "1s", "--tpot-p95", "50ms", "--as-of", AS_OF)  # fmt: skip
+
+
+def made_up(seed: int = 7) -> pl.DataFrame:
+    """Options of several devices at every objective: more devices carry more, a stricter objective less."""
+    rng, rows = random.Random(seed), []  # noqa: S311
+    for name in DEVICES:
+        base = rng.uniform(0.1, 3)
+        for weights, tp, ttft_s, tpot_s in (
+            (w, tp, a, b) for w in ("bf16", "fp8") for tp in (1, 4, 16) for a in TTFT_LEVELS_S for b in TPOT_LEVELS_S
+        ):
+            rate = base * tp**0.8 * (1.0 - 0.2 / ttft_s) * (1.0 - 0.015 / tpot_s) * rng.uniform(0.7, 1.4) - 0.4
+            rows.append({
+                "accelerator": name, "weights": weights, "kv": weights, "engine": "=vllm", "device_count": tp, "tp": tp,
+                "pp": 1, "ep": 1, "dp": 1, "node_devices": 8, "ttft_slo_s": ttft_s, "tpot_slo_s": tpot_s,
+                "slo_requests_per_s": max(0.0, rate), "slo_requests_per_s_lo": max(0.0, 0.7 * rate - 0.1),
+                "slo_requests_per_s_hi": max(0.0, 1.3 * rate), "power_w": None if name == "l4" else 500.0 * tp,
+                "confidence": "calibrated", "limited_by": "+memory",
+            })  # fmt: skip
+    return pl.DataFrame(rows)
+
+
+def made_up_prices() -> pl.DataFrame:
+    """A price for each device but two; the last two cost the same."""
+    asked = [3.0, None, 0.7, *(1.1 + 0.13 * at for at in range(len(EVIL) - 3)), None, 2.0, 2.0]
+    told = {"price_cloud": "@cloud", "price_date": date(2026, 7, 20), "price_note": "listed", "price_source": "-x"}
+    return pl.DataFrame(
+        [{"accelerator": n, "device_usd_per_hour": p, **told} for n, p in zip(DEVICES, asked, strict=True)]
+    )
+
+
+def about() -> About:
+    """Where the made-up numbers come from."""
+    source = {"what": "=price", "title": "+title", "url": "https://example.org", "read_on": date(2026, 7, 20)}
+    return About("0.1.0", AS_OF, "0123456789", "=capgrid export", pl.DataFrame([source]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Made:
+    """A workbook, and what its formulas stand for."""
+
+    path: Path
+    estimates: pl.DataFrame
+    prices: pl.DataFrame
+    rows: pl.DataFrame
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """The workbook of the made-up options."""
+    path = tmp_path_factory.mktemp("workbook") / "fleet.xlsx"
+    rows = write_workbook(path, made_up(), made_up_prices(), FIRST, OF, about())
+    return Made(path, *numbered(made_up(), made_up_prices(), FIRST, OF.output_tokens), rows)
+
+
+def cells(row: dict[str, Any]) -> list[Any]:
+    """What the cells of a row of the sheet Fleet should show."""
+    return [each.missing if row[each.name] is None else row[each.name] for each in FLEET]
+
+
+def same(got: Any, wanted: Any) -> bool:
+    """Equal texts; numbers equal to what a double keeps after a few operations."""
+    if isinstance(wanted, (int, float)):
+        return got == pytest.approx(wanted, rel=1e-10, abs=1e-9)
+    return (got or "") == wanted
+
+
+# ----- what stands in the file
+
+
+def test_cached_values_are_the_pipelines(made: Made) -> None:
+    """A reader that cannot calculate sees right numbers."""
+    book = openpyxl.load_workbook(made.path, data_only=True)
+    assert book.sheetnames == ["Inputs", "Fleet", "Estimates", "Prices", "Charts", "Notes"]
+    for at, row in enumerate(made.rows.iter_rows(named=True), start=TOP + 2):
+        for column, wanted in enumerate(cells(row), start=1):
+            assert same(book["Fleet"].cell(at, column).value, wanted), (FLEET[column - 1].name, row["accelerator"])
+    first = [book["Charts"].cell(5, column).value for column in range(1, 4)]
+    best = made.rows.filter(rank=1).row(0, named=True)
+    assert first == [1, best["accelerator"], pytest.approx(best["usd_per_month"])]
+
+
+def test_formulas_are_ours_and_known_to_both(made: Made) -> None:
+    """No text becomes a formula, and no function is too young for a spreadsheet that people have."""
+    book = openpyxl.load_workbook(made.path)
+    formulas = [str(cell.value) for sheet in book for row in sheet.iter_rows() for cell in row if cell.data_type == "f"]
+    assert len(formulas) > 500
+    used = {name for each in formulas for name in re.findall(r"([A-Z][A-Z0-9.]*)\(", each.replace("_xlfn.", ""))}
+    assert used <= KNOWN
+    assert not [each for each in formulas for name in EVIL if len(name) > 2 and name in each]
+    texts = {str(cell.value) for sheet in book for row in sheet.iter_rows() for cell in row if cell.data_type == "s"}
+    assert {name for name in EVIL if name.strip() == name} <= texts
+    assert {"=HYPERLINK(1)", "=capgrid export", "+memory", "@cloud", "-x"} <= texts
+
+
+def test_inputs_are_named_guarded_and_within_their_guards(made: Made) -> None:
+    """Every yellow cell has a name and a validation."""
+    book = openpyxl.load_workbook(made.path)
+    assert set(CELLS) <= set(book.defined_names)
+    guarded = {str(each.sqref) for each in book["Inputs"].data_validations.dataValidation}
+    assert guarded == {cell.replace("$", "") for cell in CELLS.values()}
+    assert set(book["Estimates"].tables) | set(book["Prices"].tables) == {"Estimates", "Prices"}
+
+
+# ----- choices
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_what_is_left_out_could_not_be_chosen(seed: int) -> None:
+    """The slice of the estimates gives the choice of all of them."""
+    rng, options = random.Random(seed), made_up(seed)  # noqa: S311
+    inputs = random_inputs(rng)
+    kept = needed(options)
+    assert kept.height < options.height
+
+    def best(frame: pl.DataFrame) -> pl.DataFrame:
+        found = sized_options(frame.with_columns(accelerator_no=1), inputs).filter(pl.col("devices").is_not_null())
+        names = ["accelerator", *(name for name in TIES if name in found.columns and name != "accelerator")]
+        return best_of_each(found.sort(names), "accelerator").select("accelerator", "replicas", *TIES[:2], "weights")
+
+    assert_frame_equal(best(kept), best(options))
+
+
+@pytest.mark.parametrize(("rate", "market", "more"), [
+    (20, "on-demand", {}),
+    (333, "spot", {"headroom_ratio": 0.25, "spare_replicas": 2}),
+    (1.5, "owned", {"headroom_ratio": 0.0, "spare_replicas": 0}),
+    (90, "reserved-1y", {"plan_requests_per_s": 150.0, "headroom_ratio": 0.2}),
+])  # fmt: skip
+def test_the_sheet_says_what_capgrid_fleet_says(rate: float, market: str, more: dict[str, Any], tmp_path: Path) -> None:
+    """Choice, replicas, devices, nodes and cost of each accelerator are those of the fleets sized one by one."""
+    devices = ("h100-sxm-80gb", "h200-sxm-141gb", "a100-sxm-80gb", "l4", "mi300x", "b200-sxm-180gb")
+    plan = FleetPlan(
+        Demand("llama-3.1-8b", 2048, 300, 0.8, 0.03), Sizing(rate, **more), Choice(devices, market=market),
+        mean_requests_per_s=rate if "plan_requests_per_s" in more else None,
+    )  # fmt: skip
+    mine = exported(tmp_path / "fleet.xlsx", plan, catalogs(), AS_OF, "0", "").drop_nulls("devices").sort("accelerator")
+    theirs = best_of_each(fleets(plan, catalogs(), AS_OF), "accelerator").sort("accelerator")
+    same_names = ["accelerator", "weights", "engine", "tp", "replicas", "devices", "nodes", "slo_requests_per_s",
+                  "usd_per_hour", "usd_per_month", "usd_per_mtok_output"]  # fmt: skip
+    words = pl.format("{}, TP {}", "engine", "tp")
+    assert mine.height >= 3
+    assert_frame_equal(mine.select(same_names[4:]), theirs.select(same_names[4:]), rel_tol=1e-12)
+    for plan_words, wanted, weights in zip(
+        mine["plan"], theirs.select(words).to_series(), theirs["weights"], strict=True
+    ):
+        assert plan_words.endswith(wanted)
+        assert plan_words.startswith(weights)
+    if "plan_requests_per_s" not in more:
+        assert mine["holds_at_bad_end"].is_in(["yes", "with its spares"]).to_list() == theirs["holds_at_lo"].to_list()
+
+
+def test_nothing_to_export_is_told(tmp_path: Path) -> None:
+    """No plan keeps any objective: a message and no file."""
+    options = made_up().with_columns(pl.col(*ENDS.values()) * 0.0)
+    with pytest.raises(PipelineError, match="no plan keeps"):
+        write_workbook(tmp_path / "fleet.xlsx", options, made_up_prices(), FIRST, OF, about())
+    assert not list(tmp_path.iterdir())
+
+
+# ----- LibreOffice
+
+
+def random_inputs(rng: random.Random) -> Inputs:
+    """Anything that the yellow cells may hold."""
+    return Inputs(
+        requests_per_s=round(10 ** rng.uniform(-1, 3.5), rng.choice([1, 3])) or 1.0,
+        ttft_p95_s=rng.choice([*TTFT_LEVELS_S, 0.7]),
+        tpot_p95_s=rng.choice([*TPOT_LEVELS_S, 0.06]),
+        peak_factor_ratio=rng.choice([1, 1.5, 2.37]),
+        headroom_ratio=rng.choice([0, 0.1, 0.25]),
+        spare_replicas=rng.choice([0, 1, 5]),
+        interruption_ratio=rng.choice([0, 0.1, 0.3]),
+        estimate=rng.choice(list(ENDS)),
+        hours_per_month=rng.choice([730.5, 720]),
+        discount_ratio=rng.choice([0, 0.15]),
+        electricity_usd_per_kwh=rng.choice([0, 0.12]),
+        pue_ratio=rng.choice([1, 1.3]),
+    )
+
+
+def typed(inputs: Inputs, prices: dict[int, float | None]) -> dict[str, Any]:
+    """The inputs and some prices as edits of cells."""
+    values = {each.name: getattr(inputs, each.of) for each in INPUTS}
+    values["in_tpot_ms"] = milliseconds(inputs.tpot_p95_s)
+    edits = {f"Inputs!{CELLS[name].replace('$', '')}": value for name, value in values.items()}
+    return edits | {f"Prices!C{TOP + no}": price for no, price in prices.items()}
+
+
+BAD = (
+    {"in_requests_per_s": "many"}, {"in_requests_per_s": -3}, {"in_requests_per_s": None}, {"in_peak_factor": 0},
+    {"in_spare": 1.5}, {"in_headroom": -0.1}, {"in_ttft_s": 0.1}, {"in_tpot_ms": "fast"}, {"in_estimate": "rosy"},
+    {"in_hours": 0}, {"in_discount": 2}, {"in_reserve": -1}, {"in_electricity": "cheap"}, {"in_pue": 0},
+)  # fmt: skip
+"""What may be pasted over a validation."""
+
+
+def in_libreoffice(path: Path, edits: list[dict[str, Any]], reads: list[str]) -> Iterator[dict[str, Any]]:
+    """The states of a workbook, as tests/libreoffice.py tells them; skips where LibreOffice or its Python is absent."""
+    python = shutil.which("python3", path=os.defpath)
+    if not shutil.which("soffice") or not python:
+        pytest.skip("LibreOffice is not installed")
+    if subprocess.run([python, "-c", "import uno"], capture_output=True, check=False).returncode:
+        pytest.skip("the system's Python has no uno")
+    job = json.dumps({"path": str(path), "edits": edits, "reads": reads})
+    script = Path(__file__).parent / "libreoffice.py"
+    done = subprocess.run([python, script], input=job, capture_output=True, text=True, timeout=300, check=True)
+    yield from json.loads(done.stdout)
+
+
+def test_libreoffice_recalculates_to_the_pipelines_numbers(made: Made) -> None:
+    """Loaded, recalculated, and after 20 random edits, every cell of Fleet is what the pipeline computes."""
+    rng = random.Random(20261122)  # noqa: S311
+    count = made.prices.height
+    cases = [
+        (
+            random_inputs(rng),
+            {no: rng.choice([None, round(rng.uniform(0.2, 9), 3)]) for no in rng.sample(range(1, count + 1), 3)},
+        )
+        for _ in range(20)
+    ]
+    block = f"Fleet!A{TOP + 2}:{xl_col_to_name(len(FLEET) - 1)}{TOP + 1 + count}"
+    charts = f"Charts!A5:C{4 + min(MOST, count)}"
+    wrong = [{f"Inputs!{CELLS[name].replace('$', '')}": value for name, value in each.items()} for each in BAD]
+    back = typed(FIRST, {})
+    edits = [typed(*case) for case in cases] + [edit for each in wrong for edit in (back | each, back)]
+    loaded, recalculated, *states = in_libreoffice(made.path, edits, [block, "Fleet!A2:A3", charts])
+    assert all(state["errors"] == 0 for state in [loaded, recalculated, *states])
+    prices = made.prices
+    check(loaded, made, prices, FIRST)
+    check(recalculated, made, prices, FIRST)
+    for state, (inputs, changed) in zip(states, cases, strict=False):
+        for no, price in changed.items():
+            of_row = pl.col("accelerator_no") == no
+            prices = prices.with_columns(
+                device_usd_per_hour=pl.when(of_row).then(price).otherwise("device_usd_per_hour")
+            )
+        check(state, made, prices, inputs)
+    for wrong_state, right_state in zip(states[20::2], states[21::2], strict=True):
+        assert wrong_state["cells"]["Fleet!A2:A3"][0][0].startswith("An input cannot be")
+        assert {row[2] for row in wrong_state["cells"][block]} == {"no plan keeps the objective"}
+        check(right_state, made, prices, FIRST)
+
+
+def check(state: dict[str, Any], made: Made, prices: pl.DataFrame, inputs: Inputs) -> None:
+    """A state of the workbook says what the pipeline computes from the same inputs."""
+    rows = fleet(made.estimates, prices, inputs, OF.output_tokens)
+    block, lines, charts = state["cells"].values()
+    for got, row in zip(block, rows.iter_rows(named=True), strict=True):
+        for column, shown, wanted in zip(FLEET, got, cells(row), strict=True):
+            assert same(shown, wanted), (column.name, row["accelerator"], shown, wanted, inputs)
+    assert [line[0] for line in lines] == [sentence(inputs, OF), answer(rows)]
+    ranked = rows.drop_nulls("rank").sort("rank").head(MOST)
+    names = [name.strip() for name in ranked["accelerator"]]  # LibreOffice trims the cached text of a formula
+    assert [line[1].strip() for line in charts if line[1]] == names
+
+
+# ----- rows, and the command
+
+
+def test_csv_runs_nothing_and_parquet_keeps_texts(tmp_path: Path) -> None:
+    """Texts that begin like a formula get an apostrophe in CSV, nowhere else; numbers stay numbers."""
+    frame = pl.DataFrame({"name": [*EVIL, None], "usd": [-1.0] * (len(EVIL) + 1)})
+    told = safe(frame)
+    assert not [name for name in told["name"].drop_nulls() if name.startswith(HOSTILE)]
+    assert told["usd"].to_list() == frame["usd"].to_list()
+    assert [name.removeprefix("'") for name in told["name"].drop_nulls()] == list(EVIL)
+
+
+def test_rows_are_those_of_fleet(tmp_path: Path) -> None:
+    """CSV and Parquet hold what `capgrid fleet` finds, all of it."""
+    for suffix in ("csv", "parquet"):
+        invoke("export", tmp_path / f"fleet.{suffix}", *COMMAND)
+    (tmp_path / "told.parquet").write_bytes(invoke("fleet", *COMMAND, "--format", "parquet").stdout_bytes)
+    told = pl.read_parquet(tmp_path / "told.parquet")
+    assert_frame_equal(pl.read_parquet(tmp_path / "fleet.parquet"), told)
+    assert pl.read_csv(tmp_path / "fleet.csv").columns == told.columns
+    assert pl.read_csv(tmp_path / "fleet.csv")["devices"].to_list() == told["devices"].to_list()
+
+
+def test_command_writes_a_workbook_that_says_how_it_was_made(tmp_path: Path) -> None:
+    """Notes hold the command, the day, and the sources."""
+    path = tmp_path / "fleet.xlsx"
+    assert f"{path}: 1 accelerators" in invoke("export", path, *COMMAND).stderr
+    book = openpyxl.load_workbook(path, data_only=True)
+    notes = [cell.value for row in book["Notes"].iter_rows() for cell in row if cell.value]
+    assert f"capgrid export {path} --model llama-3.1-8b --requests-per-s 20.0" in " ".join(map(str, notes))
+    assert "2026-11-22, on-demand" in notes
+    assert notes.index("Sources") < len(notes) - 3
+    assert book["Fleet"]["B6"].value == "h100-sxm-80gb"
+
+
+@pytest.mark.parametrize(("words", "told"), [
+    (("fleet.ods",), "must end in .xlsx or .csv or .parquet"),
+    (("fleet.xlsx", "--zones", "3"), "cannot follow --zones"),
+    (("fleet.xlsx", "--arrival-cv", "2", "--availability", "0.999"), "cannot follow --arrival-cv and --availability"),
+    (("no/such/\0folder.xlsx",), ""),
+])  # fmt: skip
+def test_what_cannot_be_exported_is_told(words: tuple[str, ...], told: str, tmp_path: Path) -> None:
+    """A usage error with the way out, and no file."""
+    result = invoke("export", tmp_path / words[0], *words[1:], *COMMAND, code=2)
+    assert told in result.output
+    assert not list(tmp_path.iterdir())
