@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.facts.catalog import Catalogs
     from pipeline.fleet.availability import Redundancy
     from pipeline.fleet.options import Choice, Demand
-    from pipeline.fleet.plans import FleetPlan
+    from pipeline.fleet.plans import FleetPlan, Rhythm
     from pipeline.fleet.sizing import Sizing
 
 SPREAD = click.FloatRange(0, 20)
@@ -51,8 +51,8 @@ class Quota(click.ParamType[tuple[str, int]]):
         return name.strip(), int(count)
 
 
-fleet_options = together(
-    click.option("--model", required=True, help="Model: id, alias or Hugging Face id."),
+model_option = click.option("--model", required=True, help="Model: id, alias or Hugging Face id.")
+demand_options = together(
     click.option("--requests-per-s", type=RATE, help="Rate to carry; with --traffic, its mean rate."),
     click.option("--traffic", help="Rhythm and unevenness: an entry of the traffic catalog, or a file of requests."),
     click.option("--growth-months", type=click.FloatRange(0, 240), default=0.0, help="Months of the traffic's growth."),
@@ -87,6 +87,8 @@ fleet_options = together(
     as_of_option,
     catalogs_option,
 )  # fmt: skip
+"""All that says what a fleet is for, but its model."""
+fleet_options = together(model_option, demand_options)
 
 
 @click.command()
@@ -127,7 +129,7 @@ def fleet(
         raise PipelineError(beyond(rows, limits, budget))
     best = best_of_each(allowed, "accelerator")
     talk(f"{allowed.height} options of {best.height} accelerators meet the objective.")
-    show(for_table(allowed if everything else best, plan) if shape == "table" else allowed, shape)
+    show(for_table(allowed if everything else best) if shape == "table" else allowed, shape)
 
 
 def beyond(rows: pl.DataFrame, quotas: dict[str, int], budget: float | None) -> str:
@@ -143,10 +145,14 @@ def beyond(rows: pl.DataFrame, quotas: dict[str, int], budget: float | None) -> 
     return "; ".join(words)
 
 
-def for_table(rows: pl.DataFrame, plan: FleetPlan) -> pl.DataFrame:
+def for_table(rows: pl.DataFrame) -> pl.DataFrame:
     """The columns that people look at first."""
-    api = ["breakeven_ratio"] if plan.api else []
-    return rows.select(*PEOPLE, *api).rename(PEOPLE)
+    more = {
+        name: told
+        for name, told in {"breakeven_ratio": "break-even", "autoscaled_usd_per_month": "autoscaled USD/month"}.items()
+        if name in rows.columns
+    }
+    return rows.select(*PEOPLE, *more).rename(PEOPLE | more)
 
 
 # ----- what was asked for
@@ -160,13 +166,14 @@ def plan_of(asked: dict[str, Any], catalogs: Catalogs) -> FleetPlan:
     """
     from pipeline.fleet.plans import ApiPrice, FleetPlan  # noqa: PLC0415
 
+    catalogs.resolve("model", asked["model"])
     demand = demand_of(asked, catalogs)
     api = ApiPrice(*asked["api_price"]) if asked["api_price"] else None
-    if asked["traffic"]:
-        demand, sizing, mean = of_traffic(asked, demand, catalogs)
-    else:
-        sizing, mean = sizing_of(asked, asked["requests_per_s"], None), None
-    return FleetPlan(demand, sizing, choice_of(asked), mean, api)
+    if not asked["traffic"]:
+        return FleetPlan(demand, sizing_of(asked, asked["requests_per_s"], None), choice_of(asked), api=api)
+    rhythm = rhythm_of(asked, catalogs)
+    demand, sizing, mean = of_traffic(asked, demand, rhythm)
+    return FleetPlan(demand, sizing, choice_of(asked), mean, api, rhythm)
 
 
 def demand_of(asked: dict[str, Any], catalogs: Catalogs) -> Demand:
@@ -221,18 +228,26 @@ def redundancy_of(asked: dict[str, Any]) -> Redundancy:
     return Redundancy(target_ratio=target, availability_ratio=up if target else None, zones=asked["zones"])
 
 
-def of_traffic(asked: dict[str, Any], demand: Demand, catalogs: Catalogs) -> tuple[Demand, Sizing, float]:
-    """The demand as traffic tells it: lengths and their spread, the rate to plan for, and the mean that is billed."""
-    from dataclasses import replace  # noqa: PLC0415
-
-    from pipeline.fleet.demand import at_rate, demands, of_catalogs, of_trace  # noqa: PLC0415
+def rhythm_of(asked: dict[str, Any], catalogs: Catalogs) -> Rhythm:
+    """The traffic that was named: an entry of the catalog, or a file of requests; at the stated rate."""
+    from pipeline.fleet.demand import at_rate, of_catalogs, of_trace  # noqa: PLC0415
+    from pipeline.fleet.plans import Rhythm  # noqa: PLC0415
     from pipeline.fleet.trace import read_trace  # noqa: PLC0415
-    from pipeline.grid.replicas import Variation  # noqa: PLC0415
 
     path = Path(asked["traffic"])
     traffic = of_trace(read_trace(path), path.stem) if path.is_file() else of_catalogs(catalogs, [asked["traffic"]])
     traffic = at_rate(traffic, asked["requests_per_s"]) if asked["requests_per_s"] else traffic
-    row = demands(traffic, asked["growth_months"]).row(0, named=True)
+    return Rhythm(traffic, asked["growth_months"])
+
+
+def of_traffic(asked: dict[str, Any], demand: Demand, rhythm: Rhythm) -> tuple[Demand, Sizing, float]:
+    """The demand as traffic tells it: lengths and their spread, the rate to plan for, and the mean that is billed."""
+    from dataclasses import replace  # noqa: PLC0415
+
+    from pipeline.fleet.demand import demands  # noqa: PLC0415
+    from pipeline.grid.replicas import Variation  # noqa: PLC0415
+
+    row = demands(rhythm.traffic, rhythm.growth_months).row(0, named=True)
     talk(f"{row['traffic']}: mean {row['requests_per_s_mean']:.4g}/s, busiest hour {row['requests_per_s_peak']:.4g}/s, "
          f"planned {row['requests_per_s_plan']:.4g}/s ({row['plan_note']})")  # fmt: skip
     told = replace(

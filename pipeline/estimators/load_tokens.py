@@ -21,12 +21,15 @@ DEVIATES = tuple(NormalDist().inv_cdf((place + 0.5) / NODES) for place in range(
 
 
 @of_load
-def held_ratio(step_cap_s: Expr, next_token_s: Expr, crowd_s: Expr, later_tokens: Expr) -> Expr:
+def held_ratio(
+    step_cap_s: Expr, next_token_s: Expr, next_crowd_s: Expr, later_tokens: Expr, longest_step_s: Expr
+) -> Expr:
     """How far a full replica's step holds times of tokens down.
 
-    Source: study of load, f.
+    Source: study of load, f; what others' prompts add is bounded as in the means that it is held against.
     """
-    return (step_cap_s / (next_token_s + crowd_s / later_tokens)).clip(0.0, 1.0)
+    more = pl.min_horizontal(next_crowd_s / later_tokens, (longest_step_s - next_token_s).clip(0.0))
+    return (step_cap_s / (next_token_s + more)).clip(0.0, 1.0)
 
 
 @of_load

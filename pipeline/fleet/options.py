@@ -13,7 +13,7 @@ from pipeline.core.money import DEFAULT_SITE
 from pipeline.facts.prices import device_prices
 from pipeline.grid.axes import KEYS, axes_of
 from pipeline.grid.load import INPUTS, largest_rate
-from pipeline.grid.point import with_facts
+from pipeline.grid.point import otherwise
 from pipeline.grid.replicas import COARSE, Variation, replicas, with_largest_rate
 from pipeline.grid.selection import PARALLEL, Grid, select
 
@@ -117,14 +117,13 @@ def demand_axes(demand: Demand, choice: Choice, catalogs: Catalogs, as_of: date)
     grid = Grid(
         "fleet", models=(model,), parallel=plans, batches=(1,), market=choice.market, clouds=choice.clouds, **names
     )
-    axes = axes_of(catalogs, grid, as_of)
-    stated = demand.stated()
-    workload = with_facts(axes["workload"], stated)
+    axes = otherwise(axes_of(catalogs, grid, as_of), demand.stated(), {"model", "accelerator", "engine", "workload"})
+    workload = axes["workload"]
     if workload["is_static"].item():
         raise UsageError(f"workload '{demand.workload}' is a static batch, and has no arrivals")
     if workload["is_disaggregated"].item():
         raise UsageError("prompts read by workers of their own are not sized under load yet: is_disaggregated")
-    return {**{name: with_facts(frame, stated) for name, frame in axes.items()}, "workload": workload}
+    return axes
 
 
 def published(model: str, catalogs: Catalogs) -> Sequence[str]:

@@ -12,6 +12,8 @@ from pipeline.core.money import HOURS_PER_MONTH
 from pipeline.estimators.money import BILL, BREAK_EVEN, FOOTPRINT, with_money
 from pipeline.facts.owned import hosts, site_of
 from pipeline.facts.prices import interruption_ratio
+from pipeline.fleet.autoscaling import autoscaled
+from pipeline.fleet.demand import week
 from pipeline.fleet.options import Choice, Demand, options_for
 from pipeline.fleet.sizing import TIES, Sizing, sized
 from pipeline.grid.schema import FLEET
@@ -32,6 +34,19 @@ class ApiPrice:
 
 
 @dataclass(frozen=True)
+class Rhythm:
+    """How a rate goes up and down over a week, for a fleet that follows it."""
+
+    traffic: pl.DataFrame
+    """One row with TRAFFIC's columns."""
+    growth_months: float = 0.0
+
+
+AUTOSCALED = ("autoscaled_ratio", "autoscaled_replicas_min", "autoscaled_usd_per_month")
+"""Of a fleet that follows the hours of the week: replica-hours over the fixed fleet's, fewest replicas, cost."""
+
+
+@dataclass(frozen=True)
 class FleetPlan:
     """A demand, the plans to consider, and how to size them."""
 
@@ -41,20 +56,29 @@ class FleetPlan:
     mean_requests_per_s: float | None = None
     """Mean rate of the time that is billed; the rate of the sizing where left out."""
     api: ApiPrice | None = None
+    rhythm: Rhythm | None = None
 
 
 def fleets(plan: FleetPlan, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
     """Every fleet that meets the objective, cheapest first, those without a price last: the columns of FLEET.
 
-    With the price of an API the columns of BREAK_EVEN stand behind them.
+    With the price of an API the columns of BREAK_EVEN stand behind them, with a rhythm those of AUTOSCALED.
 
     Raises:
         PipelineError: nothing meets it; says why.
     """
     options = options_for(plan.demand, plan.choice, catalogs, as_of)
-    return priced(
-        sized(options, plan.sizing, interruption_ratio(catalogs.frames, plan.choice.market)), plan, catalogs, as_of
-    )
+    reserve = interruption_ratio(catalogs.frames, plan.choice.market)
+    rows = priced(sized(options, plan.sizing, reserve), plan, catalogs, as_of)
+    return rows if plan.rhythm is None else following(rows, plan.rhythm)
+
+
+def following(rows: pl.DataFrame, rhythm: Rhythm) -> pl.DataFrame:
+    """Fleets with what they would cost if replicas came and went with the hours: the columns of AUTOSCALED."""
+    carried = rhythm.traffic.select("traffic", "window_factor_ratio", "lag_margin_ratio")
+    scaled = autoscaled(rows.join(carried, how="cross"), week(rhythm.traffic, rhythm.growth_months))
+    cost = col("usd_per_month") * col("autoscaled_ratio")
+    return rows.hstack(scaled.with_columns(autoscaled_usd_per_month=cost).select(*AUTOSCALED))
 
 
 def priced(rows: pl.DataFrame, plan: FleetPlan, catalogs: Catalogs, as_of: date) -> pl.DataFrame:

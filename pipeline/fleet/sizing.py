@@ -92,8 +92,8 @@ def replicas_needed(options: pl.DataFrame, planned_per_s: float, arrival_cv: flo
         low, high = chosen(enough, low, high), chosen(enough, high, high * 2)
         enough = carries(options, high, planned_per_s, arrival_cv)
     while ((high - low) > 1).any():
-        middle = (low + high) // 2
-        enough = carries(options, middle.clip(1), planned_per_s, arrival_cv)
+        middle = (low + high + 1) // 2  # of a bracket that is closed already: its upper end, which is enough
+        enough = carries(options, middle, planned_per_s, arrival_cv)
         low, high = chosen(enough, low, middle), chosen(enough, middle, high)
     return high.clip(1).alias("working_replicas")
 

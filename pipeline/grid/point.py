@@ -19,7 +19,7 @@ from pipeline.grid.selection import PARALLEL, Grid
 from pipeline.grid.tables import AT_BATCH_MAX, SOLVED, book_for, depending_on, with_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
     from datetime import date
 
     from pipeline.core.quantity import Book, Quantity
@@ -72,7 +72,16 @@ def point_axes(point: Point, catalogs: Catalogs, as_of: date) -> Axes:
     parallel = ({each: getattr(point, each) for each in PARALLEL},)
     facts = {**({} if point.workload else LENGTHS), **point.facts}
     grid = Grid("point", **ids, parallel=parallel, batches=(point.batch,), market=point.market)
-    axes = axes_of(catalogs, grid, as_of)
+    return otherwise(axes_of(catalogs, grid, as_of), facts, {*named})
+
+
+def otherwise(axes: Axes, facts: Mapping[str, Any], named: Collection[str] = ()) -> Axes:
+    """The axes with some facts taken otherwise.
+
+    Raises:
+        UnknownNameError: a fact that no axis has, or one that names an axis.
+        UsageError: a value of the wrong kind.
+    """
     known = {column for frame in axes.values() for column in frame.columns} - {*named}
     for name in facts.keys() - known:
         raise UnknownNameError("fact", name, known, hint="`capgrid explain` shows the facts behind a number.")
