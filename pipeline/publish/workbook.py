@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 import xlsxwriter
 
 from pipeline.core.errors import PipelineError
 from pipeline.grid.files import whole
+from pipeline.publish.tables import OPTIONS, at_midnight
 from pipeline.publish.workbook_cells import Book
 from pipeline.publish.workbook_charts import charts_sheet
 from pipeline.publish.workbook_estimates import ESTIMATES, estimates_sheet, prices_sheet
@@ -26,14 +27,6 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 100_000
 """Estimates that a workbook holds: more recalculate too slowly to be of use."""
-OPTIONS: dict[str, Any] = {
-    # a text is a text: no cell becomes a formula or a link by what it begins with
-    "strings_to_formulas": False,
-    "strings_to_urls": False,
-    "strings_to_numbers": False,
-    "in_memory": True,
-    "remove_timezone": True,
-}
 
 
 def write_workbook(
@@ -58,7 +51,8 @@ def write_workbook(
     estimates, priced = numbered(options, prices, inputs, of.output_tokens)
     rows = fleet(estimates, priced, inputs, of.output_tokens)
     with whole(path) as temporary, xlsxwriter.Workbook(str(temporary), OPTIONS) as workbook:
-        workbook.set_properties({"title": f"Fleet for {of.model}", "author": f"capgrid {about.version}"})
+        told = {"title": f"Fleet for {of.model}", "author": f"capgrid {about.version}"}
+        workbook.set_properties(told | {"created": at_midnight(about.as_of)})
         workbook.set_calc_mode("auto")
         book = Book(workbook)
         sheets = {name: workbook.add_worksheet(name) for name in SHEETS}

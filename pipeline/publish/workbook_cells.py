@@ -19,24 +19,32 @@ HOSTILE = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "
 """What a cell that a spreadsheet takes for a formula begins with; the last four are the wide signs of East Asia."""
 
 INK, TEAL, LINE, YELLOW, GREEN, RED, GREY = "#1F2933", "#0B7285", "#DDE3E8", "#FFF9DB", "#D3F9D8", "#C92A2A", "#7B8794"
+
+
+def off_the_line(shape: str) -> str:
+    """A number format that leaves room to the right: spreadsheets do not agree on indents of numbers."""
+    return f"{shape}_);-{shape}_);{shape}_);@_)"
+
+
 NUMBERS = {
     "text": "@",
     "words": "@",
-    "count": "#,##0",
-    "number": "#,##0.###",
-    "speed": "#,##0.000",
-    "rate": "#,##0.00",
-    "share": "0.0%",
-    "usd": "$#,##0",
-    "money": "$#,##0.00",
-    "price": "$#,##0.0000",
-    "factor": "0.00##",
-    "seconds": "0.###",
+    "count": off_the_line("#,##0"),
+    "number": off_the_line("General"),
+    "speed": off_the_line("#,##0.000"),
+    "rate": off_the_line("#,##0.00"),
+    "share": off_the_line("0.0%"),
+    "usd": off_the_line("$#,##0"),
+    "money": off_the_line("$#,##0.00"),
+    "price": off_the_line("$#,##0.0000"),
+    "factor": off_the_line("0.00##"),
     "day": "yyyy-mm-dd",
     "truth": "General",
 }
 """Number formats, by what a cell holds."""
 LEFT = {"text", "words"}
+ROW_HEIGHT = 18
+"""Of a row in points, a little more than its letters need."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +151,12 @@ def head(book: Book, sheet: Worksheet, columns: Sequence[Column], top: int) -> N
     for at, column in enumerate(columns):
         sheet.set_column(at, at, column.width, None, {"hidden": 1} if column.is_helper else {})
         sheet.write_string(top, at, column.title, book.header())
+
+
+def heights(sheet: Worksheet, points: Mapping[int, float]) -> None:
+    """Heights of rows, by row from 0."""
+    for row, height in points.items():
+        sheet.set_row(row, height)
 
 
 def write_row(

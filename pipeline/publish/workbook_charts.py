@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.publish.workbook_cells import Book, paper
+from pipeline.publish.workbook_cells import ROW_HEIGHT, Book, heights, paper
 from pipeline.publish.workbook_fleet import column
 
 if TYPE_CHECKING:
@@ -33,7 +33,11 @@ def charts_sheet(book: Book, sheet: Worksheet, rows: pl.DataFrame) -> None:
         "rank.", book.note())  # fmt: skip
     count = min(MOST, rows.height)
     sheet.set_column(0, 0, 7)
-    sheet.set_row(TOP, 34)
+    rows_of_block = range(TOP + 1, TOP + 1 + count)
+    heights(sheet, {0: 28, 1: 18, TOP: 34} | dict.fromkeys(rows_of_block, ROW_HEIGHT))
+    unused = book.workbook.add_format({"font_color": "#CBD2D9"})
+    rule = {"type": "formula", "criteria": f'=$B{TOP + 2}=""', "format": unused}
+    sheet.conditional_format(TOP + 1, 0, TOP + count, 0, rule)
     sheet.write_string(TOP, 0, "Rank", book.header())
     for at, (_, title, _, width) in enumerate(SHOWN, start=1):
         sheet.set_column(at, at, width)
@@ -71,10 +75,11 @@ def bars(book: Book, sheet: Worksheet, what: tuple[int, int], title: str, colour
     })  # fmt: skip
     chart.set_title({"name": title, "name_font": {"size": 12}, "overlay": False})
     chart.set_legend({"none": True})
-    chart.set_y_axis({"reverse": True, "num_font": {"size": 9}})
+    plain = {"major_tick_mark": "none", "num_font": {"size": 9}}
+    chart.set_y_axis(plain | {"reverse": True, "line": {"color": "#7B8794"}})
     lines = {"visible": True, "line": {"color": "#E3E7EB"}}
-    chart.set_x_axis({"num_format": axis, "major_gridlines": lines, "num_font": {"size": 9},
-                      "min": 0, "label_position": "high"})  # fmt: skip
+    chart.set_x_axis(plain | {"num_format": axis, "major_gridlines": lines, "min": 0, "label_position": "high",
+                              "line": {"none": True}})  # fmt: skip
     chart.set_plotarea({"layout": {"x": 0.24, "y": 0.1, "width": 0.64, "height": 0.76}})
     chart.set_size({"width": 580, "height": 60 + 30 * max(count, 4)})
     chart.set_chartarea({"border": {"color": "#DDE3E8"}})

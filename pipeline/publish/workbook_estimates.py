@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from pipeline.fleet.sizing import MOST_REPLICAS
-from pipeline.publish.workbook_cells import LINE, NUMBERS, TEAL, YELLOW, Book, Column, paper, side, write_row
+from pipeline.publish.workbook_cells import LINE, NUMBERS, TEAL, YELLOW, Book, Column, heights, paper, side, write_row
 from pipeline.publish.workbook_numbers import ENDS, KEY_STEP
 
 if TYPE_CHECKING:
@@ -19,41 +19,41 @@ TOP = 3
 RATE = f"CHOOSE(case_no,{','.join(f'{{{name}}}' for name in ENDS.values())})"
 
 ESTIMATES = (
-    Column("accelerator_no", "", 13, "count", "Row of the accelerator in the sheets Fleet and Prices."),
-    Column("accelerator", "", 24, "text", "Device."),
+    Column("accelerator_no", "", 17, "count", "Row of the accelerator in the sheets Fleet and Prices."),
+    Column("accelerator", "", 28, "text", "Device."),
     Column("plan", "", 36, "text", "Number formats of weights and KV cache, engine, parallel plan."),
-    Column("device_count", "", 13, "count", "Devices of one replica."),
-    Column("node_devices", "", 13, "count", "Devices of one node."),
-    Column("ttft_slo_s", "", 11, "seconds", "Objective: p95 of the time to first token, at most."),
-    Column("tpot_slo_s", "", 11, "seconds", "Objective: p95 of the time per output token, at most."),
-    Column("slo_requests_per_s", "", 19, "speed", "Largest rate of one replica at which both objectives hold."),
-    Column("slo_requests_per_s_lo", "", 21, "speed", "The same at the bad end of the estimate's 80 % band."),
-    Column("slo_requests_per_s_hi", "", 21, "speed", "The same at the good end."),
-    Column("power_w", "", 10, "count", "Power of one replica."),
+    Column("device_count", "", 16, "count", "Devices of one replica."),
+    Column("node_devices", "", 16, "count", "Devices of one node."),
+    Column("ttft_slo_s", "", 13, "number", "Objective: p95 of the time to first token, at most."),
+    Column("tpot_slo_s", "", 13, "number", "Objective: p95 of the time per output token, at most."),
+    Column("slo_requests_per_s", "", 22, "speed", "Largest rate of one replica at which both objectives hold."),
+    Column("slo_requests_per_s_lo", "", 24, "speed", "The same at the bad end of the estimate's 80 % band."),
+    Column("slo_requests_per_s_hi", "", 24, "speed", "The same at the good end."),
+    Column("power_w", "", 12, "count", "Power of one replica."),
     Column("confidence", "", 19, "text", "Evidence behind the estimate; see below."),
     Column("limited_by", "", 17, "text", "What limits the replica."),
-    Column("working_replicas", "", 17, "count", "Formula, at the objective in force: rate to plan for / rate of one "
+    Column("working_replicas", "", 19, "count", "Formula, at the objective in force: rate to plan for / rate of one "
            "replica, rounded up.",
            f"=IF(AND(inputs_ok,{{ttft_slo_s}}=level_ttft_s,{{tpot_slo_s}}=level_tpot_s,{RATE}>0),"
            f'MIN({MOST_REPLICAS},MAX(1,ROUNDUP(plan_requests_per_s/{RATE}-1E-9,0))),"")'),
-    Column("replicas", "", 10, "count", "Formula: working ones, the spares, and the reserve for interruptions.",
+    Column("replicas", "", 12, "count", "Formula: working ones, the spares, and the reserve for interruptions.",
            '=IF({working_replicas}="","",{working_replicas}+in_spare'
            "+MAX(0,ROUNDUP({working_replicas}*in_reserve-1E-9,0)))"),
-    Column("devices", "", 10, "count", "Formula: replicas x devices of a replica.",
+    Column("devices", "", 12, "count", "Formula: replicas x devices of a replica.",
            '=IF({replicas}="","",{replicas}*{device_count})'),
     Column("key", "", 18, "count", f"Formula: accelerator_no x {KEY_STEP:,} + devices; the smallest of an accelerator "
            "is its choice.", f'=IF({{devices}}="","",{{accelerator_no}}*{KEY_STEP}+{{devices}})'),
 )  # fmt: skip
 
 PRICES = (
-    Column("accelerator_no", "", 14, "count", "Row of the accelerator."),
+    Column("accelerator_no", "", 17, "count", "Row of the accelerator."),
     Column("accelerator", "", 28, "text", "Device."),
-    Column("device_usd_per_hour", "", 20, "price", "Price of one device for an hour; edit it, or fill it in.",
+    Column("device_usd_per_hour", "", 24, "price", "Price of one device for an hour; edit it, or fill it in.",
            is_input=True),
     Column("price_cloud", "", 22, "text", "Who asks this price."),
     Column("price_date", "", 14, "day", "The day from which it holds."),
     Column("price_note", "", 28, "text", "How it is known: listed, or assumed from another price, or reckoned."),
-    Column("price_source", "", 90, "text", "Where it stands."),
+    Column("price_source", "", 130, "text", "Where it stands."),
 )  # fmt: skip
 
 
@@ -72,12 +72,13 @@ def table(book: Book, sheet: Worksheet, frame: pl.DataFrame, columns: Sequence[C
         freeze_panes=(TOP + 1, 2),
         autofilter=True,
     )
-    sheet.set_row(TOP, 34)
+    heights(sheet, {0: 28, 1: 18, TOP: 30})
 
 
 def header() -> dict[str, Any]:
     """The head of a table's columns, as Polars takes it."""
-    return {"bold": True, "bg_color": TEAL, "font_color": "white", "text_wrap": True, "valign": "vcenter"}
+    return {"bold": True, "bg_color": TEAL, "font_color": "white", "text_wrap": True, "valign": "vcenter",
+            "align": "center"}  # fmt: skip
 
 
 def looks(column: Column) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from xlsxwriter.utility import xl_col_to_name
 
 from pipeline.fleet.sizing import MOST_REPLICAS
-from pipeline.publish.workbook_cells import GREEN, GREY, Book, Column, head, paper, write_row
+from pipeline.publish.workbook_cells import GREEN, GREY, ROW_HEIGHT, Book, Column, head, heights, paper, write_row
 from pipeline.publish.workbook_inputs import milliseconds
-from pipeline.publish.workbook_numbers import ENDS, level_of
+from pipeline.publish.workbook_numbers import ENDS, level_of, rounded
 
 if TYPE_CHECKING:
     import polars as pl
@@ -40,7 +40,7 @@ FLEET = (
            '=IF({order}="","",RANK({order},{order:all},1)+SUMPRODUCT(({order:all}={order})*(({devices:all}<{devices})'
            "+({devices:all}={devices})*({accelerator_no:all}<{accelerator_no}))))"),
     Column("accelerator", "Accelerator", 25, "text", "Device."),
-    Column("plan", "Plan", 34, "text", "The choice among the estimates at the objective in force: the fewest devices "
+    Column("plan", "Plan", 38, "text", "The choice among the estimates at the objective in force: the fewest devices "
            "after rounding up, spares included; of equal ones the fewer devices per replica, then the first by name.",
            '=IF({pick}="","no plan keeps the objective",INDEX(Estimates[plan],{pick}))',
            missing="no plan keeps the objective"),
@@ -52,37 +52,37 @@ FLEET = (
            '=IF({pick}="","",IF(INDEX(Estimates[device_count],{pick})<=INDEX(Estimates[node_devices],{pick}),'
            "ROUNDUP({replicas}/INT(INDEX(Estimates[node_devices],{pick})/INDEX(Estimates[device_count],{pick})),0),"
            "{replicas}*ROUNDUP(INDEX(Estimates[device_count],{pick})/INDEX(Estimates[node_devices],{pick}),0)))"),
-    Column("paid_usd_per_hour", "USD per device-hour", 12, "money", "Price of the sheet Prices, less the discount.",
+    Column("paid_usd_per_hour", "USD per device-hour", 13, "money", "Price of the sheet Prices, less the discount.",
            f'=IF(ISNUMBER({PRICE}),IFERROR({PRICE}*(1-in_discount),"no price"),"no price")',
            missing="no price"),
-    Column("usd_per_hour", "USD per hour", 12, "rate", "Devices x price, and electricity where the input says so.",
+    Column("usd_per_hour", "USD per hour", 13, "rate", "Devices x price, and electricity where the input says so.",
            '=IF(OR({pick}="",NOT(ISNUMBER({paid_usd_per_hour}))),"",'
            "{devices}*{paid_usd_per_hour}+N({month_kwh})*in_electricity/in_hours)"),
-    Column("usd_per_month", "USD per month", 13, "usd", "USD per hour x hours per month.",
+    Column("usd_per_month", "USD per month", 15, "usd", "USD per hour x hours per month.",
            '=IF({usd_per_hour}="","",{usd_per_hour}*in_hours)'),
-    Column("usd_per_mtok_output", "USD per million output tokens", 14, "rate",
+    Column("usd_per_mtok_output", "USD per million output tokens", 16, "rate",
            "USD per hour over the output tokens of an hour at the mean rate.",
            '=IF({usd_per_hour}="","",{usd_per_hour}/(in_requests_per_s*for_output_tokens*3600)*1000000)'),
-    Column("replica_requests_per_s", "Requests/s of one replica", 13, "speed",
+    Column("replica_requests_per_s", "Requests/s of one replica", 14, "speed",
            "The largest rate at which the objective holds.",
            f'=IF({{pick}}="","",CHOOSE(case_no,{RATES}))'),
-    Column("load_ratio", "Load over capacity", 11, "share",
+    Column("load_ratio", "Load over capacity", 12, "share",
            "Rate to plan for over what all replicas carry at the objective, spares included.",
            '=IF({pick}="","",plan_requests_per_s/({replicas}*{replica_requests_per_s}))'),
-    Column("holds_at_bad_end", "Holds at the bad end", 15, "text",
+    Column("holds_at_bad_end", "Holds at the bad end", 17, "text",
            "Whether these replicas carry the rate, without headroom, where the truth is at the bad end of the 80 % "
            "band; no fleet of this plan does where its replicas then miss the objective at any rate.",
            f'=IF({{pick}}="","",IF({LOW}<=0,"no fleet does",IF({CARRY}>{{replicas}},"no",'
            f'IF({CARRY}>INDEX(Estimates[working_replicas],{{pick}}),"with its spares","yes"))))'),
-    Column("bad_end_replicas", "Replicas at the bad end", 11, "count",
+    Column("bad_end_replicas", "Replicas at the bad end", 15, "count",
            "How many replicas of this plan, headroom and spares included, the bad end of the band asks for.",
            f'=IF({{pick}}="","",IF({LOW}<=0,"",{BAD}+in_spare+MAX(0,ROUNDUP({BAD}*in_reserve-1E-9,0))))'),
-    Column("month_kwh", "kWh per month at full load", 12, "count",
+    Column("month_kwh", "kWh per month at full load", 16, "count",
            "Power of all replicas at work x PUE x hours per month.",
            '=IF({pick}="","",IF(ISNUMBER(INDEX(Estimates[power_w],{pick})),'
            '{replicas}*INDEX(Estimates[power_w],{pick})/1000*in_pue*in_hours,""))'),
     Column("confidence", "Confidence", 19, "text", "Evidence behind the estimate; see below.", picked("confidence")),
-    Column("limited_by", "Limited by", 17, "text", "What limits a replica.", picked("limited_by")),
+    Column("limited_by", "Limited by", 18, "text", "What limits a replica.", picked("limited_by")),
     Column("accelerator_no", "No.", 8, "count", "Row of the accelerator in Prices and of its estimates.",
            is_helper=True),
     Column("pick", "Row of Estimates", 10, "count", "Where the choice stands in the sheet Estimates.",
@@ -109,6 +109,7 @@ def fleet_sheet(book: Book, sheet: Worksheet, rows: pl.DataFrame, inputs: Inputs
     sheet.write_string(0, 0, "Fleet", book.title())
     asked(book, sheet, inputs, of)
     headline(book, sheet, (2, 0), rows)
+    heights(sheet, {0: 28, 1: 18, 2: 24} | dict.fromkeys(range(TOP + 1, TOP + 1 + rows.height), ROW_HEIGHT))
     head(book, sheet, FLEET, TOP)
     last = TOP + rows.height
     for at, row in enumerate(rows.iter_rows(named=True), start=TOP + 1):
@@ -139,7 +140,7 @@ def sentence(inputs: Inputs, of: Slice) -> str:
     """What that line says."""
     ttft_s = level_of(of.ttft_levels_s, inputs.ttft_p95_s) or 0
     tpot_ms = milliseconds(level_of(of.tpot_levels_s, inputs.tpot_p95_s) or 0)
-    numbers = [round(inputs.plan_requests_per_s, 6), of.prompt_tokens, of.output_tokens, ttft_s, tpot_ms]
+    numbers = [rounded(inputs.plan_requests_per_s, 6), of.prompt_tokens, of.output_tokens, ttft_s, tpot_ms]
     rate, prompt, output, ttft, tpot = (f"{each:.15g}" for each in numbers)
     return (
         f"{of.model}: {rate} requests/s to plan for, {prompt} + {output} tokens; p95 of TTFT at most {ttft} s, "
@@ -168,5 +169,5 @@ def answer(rows: pl.DataFrame) -> str:
     row = first.row(0, named=True)
     return (
         f"Cheapest: {row['devices']} x {row['accelerator']} ({row['replicas']} replicas, {row['plan']}): "
-        f"USD {row['usd_per_month']:,.0f} per month"
+        f"USD {rounded(row['usd_per_month'], 0):,.0f} per month"
     )

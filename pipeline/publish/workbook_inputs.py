@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from pipeline.publish.workbook_cells import RED, Book, paper
+from pipeline.publish.workbook_cells import RED, ROW_HEIGHT, Book, heights, paper
 from pipeline.publish.workbook_numbers import ENDS, Inputs, level_of
 
 if TYPE_CHECKING:
@@ -56,11 +56,11 @@ INPUTS = (
     Input("in_reserve", "Reserve for interruptions", "interruption_ratio", "share",
           "share of the replicas that work, kept besides: spot devices may go", "AND({0}>=0,{0}<=1)",
           "must be 0 to 100 %", between(0, 1)),
-    Input("in_ttft_s", "Time to first token, p95, at most (s)", "ttft_p95_s", "seconds",
+    Input("in_ttft_s", "Time to first token, p95, at most (s)", "ttft_p95_s", "number",
           "between two levels the stricter one counts", "{0}>=MIN({ttft})", "is stricter than the strictest level"),
-    Input("in_tpot_ms", "Time per output token, p95, at most (ms)", "tpot_p95_s", "seconds",
+    Input("in_tpot_ms", "Time per output token, p95, at most (ms)", "tpot_p95_s", "number",
           "between two levels the stricter one counts", "{0}>=MIN({tpot})", "is stricter than the strictest level"),
-    Input("in_estimate", "Estimate to plan with", "estimate", "text",
+    Input("in_estimate", "Estimate to plan with", "estimate", "number",
           "the bad and the good end are those of the 80 % band", "OR({ends})", "choose from the list",
           {"validate": "list", "source": list(ENDS)}),
     Input("in_hours", "Hours per month", "hours_per_month", "number", "8,766 hours a year are 730.5 a month",
@@ -101,14 +101,12 @@ def milliseconds(seconds: float) -> float:
 
 def inputs_sheet(book: Book, sheet: Worksheet, inputs: Inputs, of: Slice) -> None:
     """Write the sheet."""
-    for column, width in enumerate((42, 18, 50, 36, 2, 2, 12, 12, 12)):
+    for column, width in enumerate((42, 18, 64, 36, 2, 2, 12, 12, 12)):
         sheet.set_column(column, column, width)
     sheet.write_string(0, 0, "Fleet for a rate of requests", book.title())
     sheet.write_string(1, 0, "Change the yellow cells; the sheets Fleet and Charts follow.", book.note())
-    for row, height in ((0, 26), (2, 24), (TOP, 34)):
-        sheet.set_row(row, height)
-    for row in range(TOP + 1, TOP + 2 * len(INPUTS) + 6):
-        sheet.set_row(row, 19)
+    rows = range(TOP + 1, TOP + 2 * len(INPUTS) + 6)
+    heights(sheet, {0: 28, 1: 18, 2: 26, TOP: 34} | dict.fromkeys(rows, ROW_HEIGHT))
     ladder(book, sheet, of)
     for column, text in enumerate(("Input", "Value", "What it is", "Check")):
         sheet.write_string(TOP, column, text, book.header())
@@ -136,7 +134,7 @@ def ladder(book: Book, sheet: Worksheet, of: Slice) -> None:
     for at, (title, column) in enumerate(zip(titles, values, strict=True)):
         sheet.write_string(TOP, LADDER + at, title, book.header())
         for row, value in enumerate(column):
-            sheet.write_number(TOP + 1 + row, LADDER + at, value, book.cell("seconds"))
+            sheet.write_number(TOP + 1 + row, LADDER + at, value, book.cell("number"))
 
 
 def write_input(book: Book, sheet: Worksheet, row: int, each: Input, inputs: Inputs, of: Slice) -> None:
@@ -144,7 +142,7 @@ def write_input(book: Book, sheet: Worksheet, row: int, each: Input, inputs: Inp
     value = getattr(inputs, each.of)
     shown = milliseconds(value) if each.name == "in_tpot_ms" else value
     sheet.write_string(row, 0, each.words, book.cell("words"))
-    book.write(sheet, row, 1, shown, book.cell(each.shape, is_input=True, bold=True, align="right", indent=1))
+    book.write(sheet, row, 1, shown, book.cell(each.shape, is_input=True, bold=True))
     sheet.write_string(row, 2, each.told, book.cell("words", font_color="#52606D"))
     book.workbook.define_name(each.name, f"={SHEET}!{CELLS[each.name]}")
     ends = ",".join(f'in_estimate="{name}"' for name in ENDS)
@@ -169,9 +167,9 @@ def derived(book: Book, sheet: Worksheet, row: int, inputs: Inputs, of: Slice) -
         ("plan_requests_per_s", "Rate to plan for (requests/s)", "number", inputs.plan_requests_per_s,
          "=IF(inputs_ok,in_requests_per_s*in_peak_factor*(1+in_headroom),0)",
          "mean x peak x (1 + headroom)"),
-        ("level_ttft_s", "Objective used: TTFT p95 (s)", "seconds", level_of(of.ttft_levels_s, inputs.ttft_p95_s),
+        ("level_ttft_s", "Objective used: TTFT p95 (s)", "number", level_of(of.ttft_levels_s, inputs.ttft_p95_s),
          f"=IFERROR(INDEX({at['ttft']},MATCH(in_ttft_s,{at['ttft']},1)),0)", "the loosest level that keeps the input"),
-        ("level_tpot_s", "Objective used: TPOT p95 (s)", "seconds", level_of(of.tpot_levels_s, inputs.tpot_p95_s),
+        ("level_tpot_s", "Objective used: TPOT p95 (s)", "number", level_of(of.tpot_levels_s, inputs.tpot_p95_s),
          f"=IFERROR(INDEX({at['tpot_s']},MATCH(in_tpot_ms,{at['tpot']},1)),0)",
          "the loosest level that keeps the input"),
         ("case_no", "Estimate used", "count", 1 + list(ENDS).index(inputs.estimate),
@@ -184,7 +182,7 @@ def derived(book: Book, sheet: Worksheet, row: int, inputs: Inputs, of: Slice) -
         sheet.write_string(row, column, text, book.header())
     for line, (name, words, shape, value, formula, how) in enumerate(told, start=row + 1):
         sheet.write_string(line, 0, words, book.cell("words"))
-        sheet.write_formula(line, 1, formula, book.cell(shape, align="right", indent=1), 0 if value is None else value)
+        sheet.write_formula(line, 1, formula, book.cell(shape), 0 if value is None else value)
         sheet.write_string(line, 2, how, book.cell("words", font_color="#52606D"))
         book.workbook.define_name(name, f"={SHEET}!$B${line + 1}")
     return row + 1 + len(told)
@@ -200,7 +198,5 @@ def made_for(book: Book, sheet: Worksheet, row: int, of: Slice) -> None:
         sheet.write_string(row, column, text, book.header())
     for line, (name, words, value) in enumerate(told, start=row + 1):
         sheet.write_string(line, 0, words, book.cell("words"))
-        book.write(
-            sheet, line, 1, value, book.cell("text" if isinstance(value, str) else "count", align="right", indent=1)
-        )
+        book.write(sheet, line, 1, value, book.cell("number" if isinstance(value, str) else "count"))
         book.workbook.define_name(f"for_{name}", f"={SHEET}!$B${line + 1}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeline.publish.workbook_cells import TEAL, Book, paper
+from pipeline.publish.workbook_cells import TEAL, Book, heights, paper
 from pipeline.publish.workbook_charts import MOST
 from pipeline.publish.workbook_estimates import ESTIMATES
 from pipeline.publish.workbook_fleet import FLEET
@@ -52,9 +52,10 @@ class About:
 
 def notes_sheet(book: Book, sheet: Worksheet, of: Slice, about: About) -> None:
     """Write the sheet."""
-    for at, width in enumerate((34, 118, 60, 14)):
+    for at, width in enumerate((34, 118, 78, 14)):
         sheet.set_column(at, at, width)
     sheet.write_string(0, 0, "Notes", book.title())
+    heights(sheet, {0: 28})
     row = 2
     for title, lines in sections(of, about):
         sheet.set_row(row, 22)

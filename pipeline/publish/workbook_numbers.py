@@ -6,6 +6,7 @@ Each function here says the same as formulas in workbook_estimates.py and workbo
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -75,6 +76,15 @@ def levels(usual: Iterable[float], asked: float) -> list[float]:
 def level_of(known: Sequence[float], limit: float) -> float | None:
     """The loosest known objective that still keeps a limit; None where even the strictest does not."""
     return max((each for each in known if each <= limit), default=None)
+
+
+def rounded(value: float, places: int) -> float:
+    """A number rounded as spreadsheets do: halves away from zero, of the 15 digits that they see.
+
+    >>> rounded(38.7939375, 6), rounded(2.5, 0), round(2.5)
+    (38.793938, 3.0, 2)
+    """
+    return float(Decimal(f"{value:.15g}").quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP))
 
 
 def needed(options: pl.DataFrame) -> pl.DataFrame:

@@ -92,9 +92,9 @@ def exported(file: Path, plan: FleetPlan, catalogs: Catalogs, as_of: date, versi
         UsageError: the plan asks for what the formulas cannot follow.
         PipelineError: nothing keeps the objective.
     """
-    check_live(plan)
     demand, choice = plan.demand, plan.choice
     workload = demand_axes(demand, choice, catalogs, as_of)["workload"].row(0, named=True)
+    check_live(plan, workload)
     inputs = first_inputs(plan, workload, catalogs)
     of = Slice(
         catalogs.resolve("model", demand.model),
@@ -112,17 +112,18 @@ def exported(file: Path, plan: FleetPlan, catalogs: Catalogs, as_of: date, versi
     return write_workbook(file, options, prices, inputs, of, about)
 
 
-def check_live(plan: FleetPlan) -> None:
+def check_live(plan: FleetPlan, workload: dict[str, Any]) -> None:
     """Refuse what the formulas of the workbook cannot follow.
 
     Raises:
-        UsageError: bursts, an availability target or zones.
+        UsageError: bursts, an availability target, zones, or prompts read by workers of their own.
     """
     sizing = plan.sizing
     asked = {
         "--arrival-cv": sizing.arrival_cv != 1,
         "--availability": sizing.redundancy.target_ratio is not None,
         "--zones": sizing.redundancy.zones > 1,
+        "is_disaggregated": workload["is_disaggregated"],
     }
     found = " and ".join(name for name, is_asked in asked.items() if is_asked)
     if found:
