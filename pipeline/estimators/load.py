@@ -25,6 +25,13 @@ def of_load(formula: Formula) -> Formula:
 
 def load_book() -> Book:
     """All formulas of a replica under load."""
-    from pipeline.estimators import load_capacity, load_latency, load_passes, load_queue, load_tokens  # noqa: F401, PLC0415
+    from pipeline.estimators import (  # noqa: F401, PLC0415
+        load_capacity,
+        load_latency,
+        load_passes,
+        load_prefill,
+        load_queue,
+        load_tokens,
+    )
 
     return LOAD

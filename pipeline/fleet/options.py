@@ -11,6 +11,7 @@ from polars import col
 from pipeline.core.errors import PipelineError, UsageError
 from pipeline.core.money import DEFAULT_SITE
 from pipeline.facts.prices import device_prices
+from pipeline.fleet.pools import OWN, with_units
 from pipeline.grid.axes import KEYS, axes_of
 from pipeline.grid.load import INPUTS, largest_rate
 from pipeline.grid.point import otherwise
@@ -31,7 +32,7 @@ TENSOR_PARALLEL = (1, 2, 4, 8)
 BASE_WORKLOAD = "chat"
 """Whose objectives hold where none are stated."""
 CARRIED = (
-    "node_devices", "tdp_w", "confidence", "tpot_s", "tpot_s_hi", "ttft_s_hi", "ttft_s",
+    "node_devices", "tdp_w", "confidence", "tpot_s", "tpot_s_hi", "ttft_s_hi", "ttft_s", "prompt_step_s",
 )  # fmt: skip
 AT_WORK = ("power_w", "limited_by")
 
@@ -88,11 +89,12 @@ def options_for(demand: Demand, choice: Choice, catalogs: Catalogs, as_of: date)
     """
     axes = demand_axes(demand, choice, catalogs, as_of)
     rows = replicas(axes, demand.variation._replace(arrival_cv=1.0), CARRIED, AT_WORK)
+    is_apart = axes["workload"]["is_disaggregated"].item()
     if rows.is_empty():
         raise PipelineError(f"no plan for {demand.model} can run: no device holds it, or no engine reads its format")
     idle_is_fast = (col("ttft_floor_s") <= col("ttft_slo_s")) & (col("decode_1_s") <= col("tpot_slo_s"))
     rows = rows.filter((col("kv_slots") >= 1) & idle_is_fast)
-    rated = with_largest_rate(rows).filter(col("group_slo_requests_per_s") > 0) if rows.height else rows
+    rated = rows if rows.is_empty() else with_units(rows, with_band) if is_apart else as_one(rows)
     if rated.is_empty():
         slo = axes["workload"].row(0, named=True)
         raise PipelineError(
@@ -100,7 +102,17 @@ def options_for(demand: Demand, choice: Choice, catalogs: Catalogs, as_of: date)
             f"{slo['tpot_slo_s']:g} s, even at one request at a time. Loosen the objective, or allow more devices "
             "(--tp, --pp), formats (--weights) or accelerators."
         )
-    return named(with_band(rated), device_notes(catalogs, as_of, choice))
+    return named(rated, device_notes(catalogs, as_of, choice))
+
+
+def as_one(rows: pl.DataFrame) -> pl.DataFrame:
+    """Replicas that read prompts themselves, with their rates; those that keep the objective at some rate."""
+    rated = with_largest_rate(rows).filter(col("group_slo_requests_per_s") > 0)
+    return rated if rated.is_empty() else with_band(rated).with_columns(**TOGETHER)
+
+
+TOGETHER = {"prefill_workers": pl.lit(0, pl.Int64), "decode_workers": pl.lit(0, pl.Int64), "load_groups": col("dp")}
+"""What a replica that reads prompts itself says of workers: it has none, and its groups share its requests."""
 
 
 def demand_axes(demand: Demand, choice: Choice, catalogs: Catalogs, as_of: date) -> Axes:
@@ -121,8 +133,6 @@ def demand_axes(demand: Demand, choice: Choice, catalogs: Catalogs, as_of: date)
     workload = axes["workload"]
     if workload["is_static"].item():
         raise UsageError(f"workload '{demand.workload}' is a static batch, and has no arrivals")
-    if workload["is_disaggregated"].item():
-        raise UsageError("prompts read by workers of their own are not sized under load yet: is_disaggregated")
     return axes
 
 
@@ -169,6 +179,7 @@ def named(rows: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
         output_tokens="shown_output_tokens",
     )
     told = told.join(prices, on="accelerator", how="left", maintain_order="left")
-    own = ("load_output_tokens", "accepted_tokens", "cached_prompt_ratio", "ttft_slo_s", "tpot_slo_s")
+    own = ("load_output_tokens", "accepted_tokens", "cached_prompt_ratio", "whole_ttft_slo_s", "ttft_slo_s",
+           "tpot_slo_s", *TOGETHER, *OWN, "left_s")  # fmt: skip
     kept = [name for name in (*CARRIED, *AT_WORK, *prices.columns, *own, *INPUTS) if name in told.columns]
     return told.select(list(dict.fromkeys([*order, *kept])))

@@ -11,12 +11,13 @@ from polars import col
 from pipeline.core.errors import UsageError
 from pipeline.estimators.money import reserve_replicas
 from pipeline.fleet.availability import Redundancy, redundant
+from pipeline.fleet.pools import OWN, reads_in_time, with_prefill
 from pipeline.grid.load import INPUTS, complete, meets, under_load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-TIES = ["devices", "device_count", "accelerator", "weights", "kv", "engine", "tp", "pp", "ep", "dp"]
+TIES = ["devices", "device_count", "accelerator", "weights", "kv", "engine", "tp", "pp", "ep", "dp", "prefill_workers"]
 """What decides between fleets of one price."""
 MOST_REPLICAS = 10**7
 
@@ -110,9 +111,27 @@ def whole_up(exact: pl.Series) -> pl.Series:
 
 def carries(options: pl.DataFrame, count: pl.Series, planned_per_s: float, arrival_cv: float) -> pl.Series:
     """Whether so many replicas carry the rate within the objective, each with its share of the bursts."""
-    share = options.select(arrivals_per_s=planned_per_s / (count * options["dp"]))
-    uneven = pl.select(arrival_cv=spread_cv(pl.lit(1.0 * count * options["dp"]), arrival_cv))
-    return meets(complete(as_load(options)).with_columns(share.get_columns() + uneven.get_columns()), cautious=True)
+    share, uneven = shares(count * options["load_groups"], planned_per_s, arrival_cv)
+    holds = meets(complete(as_load(options)).with_columns(share, uneven), cautious=True)
+    if not is_apart(options):
+        return holds
+    return holds & reads_in_time(options, *shares(count * readers(options), planned_per_s, arrival_cv))
+
+
+def shares(groups: pl.Series, requests_per_s: float, arrival_cv: float) -> tuple[pl.Series, pl.Series]:
+    """What each of so many gets of a rate at random: `arrivals_per_s` and `arrival_cv`."""
+    cv = pl.select(arrival_cv=spread_cv(pl.lit(1.0 * groups), arrival_cv))["arrival_cv"]
+    return (requests_per_s / groups).alias("arrivals_per_s"), cv
+
+
+def is_apart(options: pl.DataFrame) -> bool:
+    """Whether prompts are read by workers of their own; a demand asks for it, so that all its options are alike."""
+    return "left_s" in options.columns
+
+
+def readers(options: pl.DataFrame) -> pl.Series:
+    """Groups of the prefill workers of one replica."""
+    return options["prefill_workers"] * options["dp"]
 
 
 def spread_cv(replicas: pl.Expr, arrival_cv: float) -> pl.Expr:
@@ -136,22 +155,23 @@ TOLD = (
 
 def loaded(fleets: pl.DataFrame, requests_per_s: float, arrival_cv: float) -> pl.DataFrame:
     """Fleets with what their requests see, and how busy their working replicas are."""
-    groups = col("working_replicas") * col("dp")
-    asked = as_load(fleets).with_columns(
-        fleets.select(
-            arrivals_per_s=requests_per_s / groups, arrival_cv=spread_cv(1.0 * groups, arrival_cv)
-        ).get_columns()
+    working = fleets["working_replicas"]
+    seen = under_load(
+        as_load(fleets).with_columns(*shares(working * fleets["load_groups"], requests_per_s, arrival_cv))
     )
-    seen = under_load(asked)
     tokens = fleets["accepted_tokens"]
     told = [seen[name] / tokens if name.startswith("tpot_") else seen[name] for name in TOLD]
-    tight = fleets["slo_requests_per_s"] / (seen["arrivals_max_per_s"] * fleets["dp"]) < TIGHT
+    tight = fleets["slo_requests_per_s"] / (seen["arrivals_max_per_s"] * fleets["load_groups"]) < TIGHT
     verdict = (
         pl.when((col("load_verdict") == "stable") & pl.lit(tight))
         .then(pl.lit("tight"))
         .otherwise(col("load_verdict").cast(pl.String))
     )
-    return fleets.with_columns(*told, seen["utilisation_ratio"]).with_columns(load_verdict=verdict)
+    rows = fleets.with_columns(*told, seen["utilisation_ratio"]).with_columns(load_verdict=verdict)
+    if not is_apart(rows):
+        return rows
+    late = with_prefill(rows, *shares(working * readers(rows), requests_per_s, arrival_cv))
+    return late.with_columns(ttft_slo_s="whole_ttft_slo_s", **{name[4:]: col(name) for name in OWN})
 
 
 def within(fleets: pl.DataFrame, quotas: Mapping[str, int], budget_usd_per_hour: float | None) -> pl.DataFrame:
