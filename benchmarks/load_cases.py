@@ -128,12 +128,6 @@ def predicted(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def loaded(rows: pl.DataFrame, loads: tuple[float, ...]) -> pl.DataFrame:
-    """Every case at every load, with what the closed forms say of it."""
-    asked = rows.join(pl.DataFrame({"load": loads}), how="cross")
-    return under_load(asked.with_columns(arrivals_per_s=pl.col("load") * pl.col("arrivals_max_per_s")))
-
-
 def judged(task: tuple[Case, dict[str, Any], tuple[float, ...], int]) -> Iterator[dict[str, Any]]:
     """What simulation says of one case: at every load, in overload, and the largest rate."""
     case, said, loads, count = task
@@ -144,7 +138,7 @@ def judged(task: tuple[Case, dict[str, Any], tuple[float, ...], int]) -> Iterato
             case.replica, (requests["arrival_s"] / rate).to_list(), requests["prompt_tokens"], requests["output_tokens"]
         )
         seen = {f"seen_{name}": value for name, value in percentiles(times).items()}
-        yield {"seed": case.seed, "load": load, "grows": grows(times), **seen}
+        yield {"seed": case.seed, "load": load, "arrivals_per_s": rate, "grows": grows(times), **seen}
     guess = said["bold_per_s"] or 0.3 * said["arrivals_max_per_s"]
     if min_ttft(case) < TTFT_SLO_S:
         limits, again = (TTFT_SLO_S, TPOT_SLO_S), drawn(case.traffic, count, case.seed + 10_000)

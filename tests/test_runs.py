@@ -102,6 +102,7 @@ def test_the_manifest_says_what_was_run(small: Any) -> None:
     frames = tables(small.folder)
     assert manifest["rows"] == {
         "capacity": frames["capacity.parquet"].height,
+        "fleet": frames["fleet.parquet"].height,
         "estimates": sum(frame.height for name, frame in frames.items() if name.startswith("estimates")),
     }
     plans = manifest["plans"]
@@ -136,7 +137,7 @@ def test_rows_stand_in_the_order_of_the_axes(small: Any) -> None:
         "engine": grid["engines"],
     }  # fmt: skip
     for name, frame in tables(small.folder).items():
-        if name in {"facts.parquet", "columns.parquet"}:
+        if name in {"facts.parquet", "columns.parquet", "fleet.parquet"}:
             continue
         ranked = frame.with_columns(parallel=pl.concat_str("tp", "pp", "ep", separator="x")).select(
             pl.col(axis)
@@ -212,7 +213,7 @@ def test_the_database_opens_from_another_folder(small: Any, tmp_path: Path, monk
     with duckdb.connect(str(small.folder / "capgrid.duckdb"), read_only=True) as connection:
         counts = {
             name: connection.sql(f"SELECT count(*) FROM {name}").fetchall()[0][0]  # noqa: S608
-            for name in ("estimates", "capacity", "facts", "columns", "models", "best_plan", "feasible")
+            for name in ("estimates", "capacity", "fleet", "facts", "columns", "models", "best_plan", "feasible")
         }
     manifest = json.loads((small.folder / "manifest.json").read_text(encoding="utf-8"))
     assert {name: counts[name] for name in manifest["rows"]} == manifest["rows"]
@@ -284,7 +285,7 @@ def test_a_named_run_is_read_instead_of_the_latest(make: Callable[..., Path], ca
     }
     latest = json.loads(capgrid("sql", query, "--out", old.parent, "--json").stdout)
     assert latest == by_run[new.name]
-    assert capgrid("check", "--out", old.parent, "--run", old.name).stdout.count(old.name) == 2
+    assert capgrid("check", "--out", old.parent, "--run", old.name).stdout.count(old.name) == 3
 
 
 def test_rows_only_counts_what_the_run_then_has(
@@ -295,7 +296,7 @@ def test_rows_only_counts_what_the_run_then_has(
     counts = json.loads(capgrid("run", "--grid", tiny, "--out", out, "--rows-only").stdout)
     assert not out.exists()
     manifest = json.loads((make() / "manifest.json").read_text(encoding="utf-8"))
-    assert {name: counts[name] for name in ("estimates", "capacity")} == manifest["rows"]
+    assert {name: counts[name] for name in ("estimates", "capacity")} | {"fleet": 0} == manifest["rows"]
     assert counts["plans"] == manifest["plans"]["kept"]
 
 
@@ -527,7 +528,7 @@ def test_check_passes_on_a_run(capgrid: Callable[..., Any], small: Any) -> None:
     """Every row against every promise, and the catalogs too."""
     found = json.loads(capgrid("check", "--out", small.out, "--json").stdout)
     manifest = json.loads((small.folder / "manifest.json").read_text(encoding="utf-8"))
-    assert len(found["run"]) == 2
+    assert len(found["run"]) == len(manifest["rows"]) == 3
     for table, rows in manifest["rows"].items():
         assert any(table in line and f"{rows:,}" in line for line in found["run"])
 

@@ -361,6 +361,16 @@ def test_the_largest_rate_is_where_the_objective_is_just_met() -> None:
     assert largest_rate_simulated(replica, requests.head(300), 0.3, 0.001, 5.0) == 0.0
 
 
+def closed_row(replica: Replica, burst: float) -> dict[str, Any]:
+    """A replica that serves prompts of 512 and outputs of 256 tokens, CV 1, as the closed forms read it."""
+    return {
+        "step_base_s": replica.a_s, "step_sequence_s": replica.b_s + replica.c_s * (512 + 256),
+        "prompt_token_s": replica.d_s, "prompt_pair_s": replica.e_s, "step_tokens": 8192, "slots": 256,
+        "kv_slots": 1e6, "kv_growth_ratio": 0.0, "prefills_first": replica.prefills_first, "prompt_tokens": 512.0,
+        "prompt_cv": 1.0, "output_tokens": 256.0, "output_cv": 1.0, "arrival_cv": burst,
+    }  # fmt: skip
+
+
 @pytest.mark.parametrize(("burst", "within"), [(1.0, 0.12), (2.0, 0.2)])
 @pytest.mark.parametrize("prefills_first", [False, True])
 def test_closed_forms_agree_with_the_simulation_where_no_limit_binds(
@@ -371,13 +381,8 @@ def test_closed_forms_agree_with_the_simulation_where_no_limit_binds(
 
     traffic, rate = Traffic(512, 256, burst, 1.0, 1.0), 14.0
     replica = Replica(**LINE, prefills_first=prefills_first, reserves=prefills_first)
-    row = {
-        "step_base_s": replica.a_s, "step_sequence_s": replica.b_s + replica.c_s * (512 + 256),
-        "prompt_token_s": replica.d_s, "prompt_pair_s": replica.e_s, "step_tokens": 8192, "slots": 256,
-        "kv_slots": 1e6, "kv_growth_ratio": 0.0, "prefills_first": prefills_first, "prompt_tokens": 512.0,
-        "prompt_cv": 1.0, "output_tokens": 256.0, "output_cv": 1.0, "arrival_cv": burst, "arrivals_per_s": rate,
-        "ttft_slo_s": 1.0, "tpot_slo_s": 0.05,
-    }  # fmt: skip
+    limits = {"arrivals_per_s": rate, "ttft_slo_s": 1.0, "tpot_slo_s": 0.05}
+    row = closed_row(replica, burst) | limits
     said = under_load(pl.DataFrame([row])).row(0, named=True)
     requests = drawn(traffic, 10_000, 8)
     seen = at_rate(replica, requests, rate)
@@ -386,6 +391,20 @@ def test_closed_forms_agree_with_the_simulation_where_no_limit_binds(
         assert said[f"{name}_p95_s"] == pytest.approx(seen[f"{name}_s_p95"], rel=0.2)
     most = largest_rate(pl.DataFrame([row]), cautious=False).item()
     assert most == pytest.approx(largest_rate_simulated(replica, requests, 1.0, 0.05, most), rel=0.15)
+
+
+def test_bursts_find_their_mates_in_the_batch() -> None:
+    """Places run short long before the average batch fills them: largest rates near the simulated ones, and falling."""
+    from pipeline.grid.load import largest_rate
+
+    rates = []
+    for burst, within in ((1.0, 0.1), (2.0, 0.15), (4.0, 0.35)):
+        replica, traffic = Replica(**LINE, slots=32), Traffic(512, 256, burst, 1.0, 1.0)
+        row = closed_row(replica, burst) | {"slots": 32, "ttft_slo_s": 1.0, "tpot_slo_s": 0.05}
+        rates.append(largest_rate(pl.DataFrame([row]), cautious=False).item())
+        seen = largest_rate_simulated(replica, drawn(traffic, 8_000, 21), 1.0, 0.05, rates[-1])
+        assert rates[-1] == pytest.approx(seen, rel=within)
+    assert rates == sorted(rates, reverse=True)
 
 
 @pytest.mark.parametrize(("name", "rate", "prompts", "outputs"), [("code", 2.57, 2048, 28), ("conv", 5.53, 1155, 211)])
@@ -426,6 +445,14 @@ def test_the_command_takes_a_trace(capgrid: Callable[..., Result], tmp_path: Pat
     done = capgrid(*PLAN, "--trace", path, "--replicas", 2, "--routing", "least-outstanding")
     assert "60 requests" in done.stderr
     assert "ttft_p95" in done.stdout
+
+
+def test_outputs_of_one_token_have_no_time_per_token(capgrid: Callable[..., Result]) -> None:
+    """Nothing is told of it, and its limit is not missed."""
+    one = ("--output-tokens", 1, "--output-cv", 0, "--requests-per-s", 2, "--json")
+    rows = {row["quantity"]: row for row in json.loads(capgrid(*PLAN, *one).stdout)}
+    assert rows["tpot_p95"]["simulated_s"] is rows["tpot_p95"]["closed_form_s"] is None
+    assert rows["tpot_p95"]["is_met"] is True
 
 
 @pytest.mark.parametrize(

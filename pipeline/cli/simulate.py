@@ -132,7 +132,8 @@ def tell(axes: Axes, variation: Variation, requests: pl.DataFrame | None, asked:
     rows = beside(plan, seen, said)
     show(readable(rows) if shape == "table" else rows, shape)
     met = "met" if rows["is_met"].drop_nulls().all() else "missed"
-    talk(f"objective {met} in the simulation: {requests.height:,} requests at {rate:.4g}/s, {groups} groups")
+    servers = f"{groups:,} {'replica' if asked['dp'] == 1 else 'data-parallel group'}{'s' * (groups > 1)}"
+    talk(f"objective {met} in the simulation: {requests.height:,} requests at {rate:.4g}/s on {servers}")
     talk(f"closed form: {said['load_verdict']}, at {said['utilisation_ratio']:.3g} times the largest throughput")
 
 

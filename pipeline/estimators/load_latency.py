@@ -85,12 +85,13 @@ def place_unit(kv_slots: Expr, slots: Expr, later_scv: Expr) -> Expr:
 
 
 @of_load
-def taken_places(running_batch: Expr, place_unit: Expr) -> Expr:
-    """Places that are taken, on average.
+def taken_places(running_batch: Expr, next_clumping: Expr, place_unit: Expr) -> Expr:
+    """Places that are taken as a request finds them, on average: in a burst, its mates have some of them.
 
-    Definition.
+    Source: arrivals of peakedness z find z - 1 more than the average, exactly so where counts are negative binomial
+    (Wilkinson 1956, Delbrouck 1981); Poisson arrivals find the average.
     """
-    return running_batch.clip(1e-3) / place_unit
+    return (running_batch + (next_clumping - 1.0).clip(0.0)).clip(1e-3) / place_unit
 
 
 @of_load
@@ -132,12 +133,13 @@ def waits_ratio(all_taken_log: Expr, last_place: Expr, taken_places: Expr, batch
 
 
 @of_load
-def slack(utilisation_ratio: Expr, arrival_scv: Expr, later_scv: Expr) -> Expr:
+def slack(place_root: Expr, arrival_scv: Expr, later_scv: Expr) -> Expr:
     """Room that is left, in units of how uneven arrivals and outputs are.
 
-    Source: study of load, dl = 2 (1 - rc) / (ca2 + cs2).
+    Source: GI/M/c (Kleinrock 1975), 1 - sigma, scaled by (1 + ca2) / (ca2 + cs2); for Poisson arrivals, and near
+    saturation, it is dl = 2 (1 - rc) / (ca2 + cs2) of the study of load.
     """
-    return 2.0 * (1.0 - utilisation_ratio.clip(0.0, 0.9995)) / (arrival_scv + later_scv)
+    return (1.0 - place_root).clip(1e-6) * (1.0 + arrival_scv) / (arrival_scv + later_scv)
 
 
 @of_load

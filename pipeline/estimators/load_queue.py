@@ -1,4 +1,4 @@
-"""Reading prompts as a queue of its own: how long one waits there, and how bursts lengthen it."""
+"""Reading prompts as a queue of its own, how bursts lengthen it; and the same root for the queue for places."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from pipeline.core.quantity import Quantity
 from pipeline.estimators.load import LOAD, of_load
 
 NEWTON = 6
-"""Steps to the root of the queue of prompts. From below, and convex: they only rise. Six reach 1e-6 up to 0.95."""
+"""Steps to the root of a queue. From below, and convex: they only rise. Six reach 1e-4, below a CV of 1 up to 0.9."""
 
 
 class Reading(NamedTuple):
@@ -83,29 +83,44 @@ def _newton(root: Expr, offered_ratio: Expr, arrival_scv: Expr) -> Expr:
     return root + (value - root) / (1.0 - slope).clip(1e-9)
 
 
-def _enter_roots() -> None:
-    """Enter the Newton steps, one column each: a column is used twice by the next."""
+def _enter_roots(name: str, load: str) -> None:
+    """Enter the Newton steps to a root, one column each: a column is used twice by the next."""
     for place in range(1, NEWTON + 1):
 
-        def formula(root: Expr, offered_ratio: Expr, arrival_scv: Expr) -> Expr:
-            return _newton(root, offered_ratio, arrival_scv)
+        def formula(root: Expr, load_ratio: Expr, arrival_scv: Expr) -> Expr:
+            return _newton(root, load_ratio.clip(1e-9, 0.9995), arrival_scv)
 
-        name = f"queue_root_{place}" if place < NEWTON else "queue_root"
-        formula.__doc__ = f"Root of the queue of prompts, Newton step {place}.\n\nSource: Kleinrock 1975, GI/M/1."
-        reads = {"root": f"queue_root_{place - 1}", "offered_ratio": "offered_ratio", "arrival_scv": "arrival_scv"}
-        LOAD[name] = Quantity(name, formula, reads)
+        step = f"{name}_{place}" if place < NEWTON else name
+        formula.__doc__ = f"Root of the queue at `{load}`, Newton step {place}.\n\nSource: Kleinrock 1975, GI/M/1."
+        reads = {"root": f"{name}_{place - 1}", "load_ratio": load, "arrival_scv": "arrival_scv"}
+        LOAD[step] = Quantity(step, formula, reads)
+
+
+def _below(load_ratio: Expr, arrival_scv: Expr) -> Expr:
+    """Where the search begins: the root of Poisson arrivals, from which bursts only lead up."""
+    return pl.when(arrival_scv >= 1.0).then(load_ratio.clip(1e-9, 0.9995)).otherwise(0.0)
 
 
 @of_load
-def queue_root_0(offered_ratio: Expr) -> Expr:
-    """Where the search of the root begins.
+def queue_root_0(offered_ratio: Expr, arrival_scv: Expr) -> Expr:
+    """Where the search of the root of the queue of prompts begins.
 
     Definition.
     """
-    return offered_ratio * 0.0
+    return _below(offered_ratio, arrival_scv)
 
 
-_enter_roots()
+@of_load
+def place_root_0(utilisation_ratio: Expr, arrival_scv: Expr) -> Expr:
+    """Where the search of the root of the queue for places begins.
+
+    Definition.
+    """
+    return _below(utilisation_ratio, arrival_scv)
+
+
+_enter_roots("queue_root", "offered_ratio")
+_enter_roots("place_root", "utilisation_ratio")
 
 
 @of_load

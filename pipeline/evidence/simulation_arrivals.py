@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from pipeline.evidence.simulation import Replica
 
-LOOKS = 7
-"""Simulated rates after the bracket is known: within two per cent for a bracket of a factor of two."""
+LOOKS = 5
+"""Simulated rates after the bracket is known: within half a per cent for a bracket of a factor of 1.25."""
 WIDEST = 9
 """Steps away from the guess, up to a few thousand times more or less, until a bracket is given up."""
 

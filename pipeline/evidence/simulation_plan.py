@@ -77,7 +77,9 @@ def drawn_at(rows: pl.DataFrame, group_requests_per_s: float) -> dict[str, Any]:
         rows = with_line(rows.with_columns(drawn_at=batch.clip(2.0)), col("drawn_at"))
     row = rows.row(0, named=True) | {"after_step_s": settled(rows, ["after_step_s"])["after_step_s"].item()}
     if row["kv_slots"] < 1:
-        raise PipelineError("no request of this length has room in the cache")
+        raise PipelineError(
+            "no request of these lengths has room in the cache: `capgrid point` with the same options says why"
+        )
     return row
 
 
@@ -143,12 +145,16 @@ def closed(plan: Planned, group_requests_per_s: float, arrival_cv: float) -> dic
     names = {f"{time}_{rank}": f"{time[:-2]}_{rank}_s" for time in MEASURED for rank in ("p50", "p95", "p99")}
     told = {name: row.get(column) for name, column in (CLOSED | names).items()}
     accepted = plan.row["accepted_tokens"]
-    told |= {name: value / accepted for name, value in told.items() if name.startswith("tpot") and value is not None}
+    later = accepted if plan.row["output_tokens"] > 1 else float("nan")
+    told |= {name: value / later for name, value in told.items() if name.startswith("tpot") and value is not None}
     return told | {"utilisation_ratio": row["utilisation_ratio"], "load_verdict": row["load_verdict"]}
 
 
 def beside(plan: Planned, seen: dict[str, float], said: dict[str, Any]) -> pl.DataFrame:
-    """Simulated and closed-form times side by side, with the objective where there is one."""
+    """Simulated and closed-form times side by side, with the objective where there is one.
+
+    Outputs of one token have no time per token, and miss no limit of it.
+    """
     accepted = plan.row["accepted_tokens"]
     limits = {"ttft_s_p95": plan.row["ttft_slo_s"], "tpot_s_p95": plan.row["tpot_slo_s"] / accepted}
     return pl.DataFrame(
@@ -158,7 +164,7 @@ def beside(plan: Planned, seen: dict[str, float], said: dict[str, Any]) -> pl.Da
                 "simulated_s": value,
                 "closed_form_s": said.get(name),
                 "objective_s": limits.get(name),
-                "is_met": value <= limits[name] if name in limits else None,
+                "is_met": not value > limits[name] if name in limits else None,
             }
             for name, value in seen.items()
         ],
@@ -166,4 +172,6 @@ def beside(plan: Planned, seen: dict[str, float], said: dict[str, Any]) -> pl.Da
             "quantity": pl.String, "simulated_s": pl.Float64, "closed_form_s": pl.Float64, "objective_s": pl.Float64,
             "is_met": pl.Boolean,
         },
-    ).with_columns(difference_ratio=col("closed_form_s") / col("simulated_s") - 1)  # fmt: skip
+    ).with_columns(pl.col(pl.Float64).fill_nan(None)).with_columns(
+        difference_ratio=col("closed_form_s") / col("simulated_s") - 1
+    )  # fmt: skip

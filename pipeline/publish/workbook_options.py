@@ -10,8 +10,8 @@ from polars import col
 from pipeline.core.errors import PipelineError, UsageError
 from pipeline.facts.owned import site_of
 from pipeline.facts.prices import device_prices, interruption_ratio
-from pipeline.fleet.options import AT_WORK, CARRIED, demand_axes, device_notes, named, with_band
-from pipeline.grid.replicas import replicas, with_largest_rate
+from pipeline.fleet.options import AT_WORK, CARRIED, as_one, demand_axes, device_notes, named
+from pipeline.grid.replicas import replicas
 from pipeline.grid.run import content_key
 from pipeline.publish.workbook import write_workbook
 from pipeline.publish.workbook_inputs import Slice
@@ -51,11 +51,11 @@ def options_by_objective(demand: Demand, choice: Choice, catalogs: Catalogs, as_
         .with_columns(ttft_slo_s="ttft_level_s", tpot_slo_s=col("tpot_level_s") * col("accepted_tokens"))
         .filter((col("ttft_floor_s") <= col("ttft_slo_s")) & (col("decode_1_s") <= col("tpot_slo_s")))
     )
-    rated = with_largest_rate(asked).filter(col("group_slo_requests_per_s") > 0) if asked.height else asked
+    rated = as_one(asked) if asked.height else asked
     if rated.is_empty():
         loosest = f"a p95 TTFT of {max(of.ttft_levels_s):g} s and a p95 TPOT of {max(of.tpot_levels_s):g} s"
         raise PipelineError(f"no plan for {demand.model} keeps {loosest}, even at one request at a time")
-    told = named(with_band(rated), device_notes(catalogs, as_of, choice))
+    told = named(rated, device_notes(catalogs, as_of, choice))
     return told.with_columns(ttft_slo_s=rated["ttft_level_s"], tpot_slo_s=rated["tpot_level_s"])
 
 
