@@ -58,7 +58,7 @@ def load(folder: Path, layer_kinds: Mapping[str, Sequence[str]], beside: Path | 
     """Read and check every catalog file below a folder.
 
     Args:
-        folder: holds sources.toml and the catalogs, in any files and folders but grids/.
+        folder: holds sources.toml and the catalogs, in any files and folders but grids/ and mixes/.
         layer_kinds: the kinds of attention that a model's `layers` may name, with the fields each needs.
         beside: a folder without sources.toml, whose files are read too.
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PROVENANCE = {"source", "source_of"}
 SOURCE_FIELDS = {"title": pl.String(), "url": pl.String(), "read_on": pl.Date(), "kind": pl.String()}
-NOT_CATALOGS = {"grids"}
+NOT_CATALOGS = {"grids", "mixes"}
 LONGEST = 500
 """Characters of a text."""
 
@@ -58,7 +58,7 @@ class Entry:
 
 
 def catalog_files(folder: Path) -> list[Path]:
-    """Every TOML file below the folder but the sources and the grids, in a fixed order."""
+    """Every TOML file below the folder but the sources, the grids and the mixes, in a fixed order."""
     files = [path for path in sorted(folder.rglob("*.toml")) if path.name != "sources.toml"]
     found = [path for path in files if not NOT_CATALOGS & set(path.relative_to(folder).parts)]
     if not found:

@@ -7,21 +7,21 @@ hold whichever replicas fail. A replica serves one demand.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from polars import col
 
 from pipeline.core.errors import UsageError, nearest
-from pipeline.core.money import HOURS_PER_MONTH
 from pipeline.fleet.mix_infeasible import explained, without_options
 from pipeline.fleet.mix_limits import PLACES, Limits, limits_on, undominated
 from pipeline.fleet.mix_model import TIME_LIMIT_S, Programme, Wanted
+from pipeline.fleet.mix_told import chosen, served, used
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
+    from pipeline.fleet.mix_model import Solution
 
 RATE, RATE_LO = "slo_requests_per_s", "slo_requests_per_s_lo"
 NEEDED = {
@@ -82,22 +82,41 @@ def solved(
         UsageError: a column is missing, a demand stands twice, or asks for what nobody can.
         PipelineError: scipy is missing, or no fleet was found in time.
     """
-    asked = checked(options, demands)
-    whole = usable(options, asked, rate)
+    asked = checked(options, demands, limits)
+    whole = usable(options, asked, limits, rate)
     if problems := without_options(options, whole, asked, rate):
         return unserved(whole, asked, limits, problems)
-    kept = undominated(whole, limits)
-    programme = programme_of(kept, asked, limits, time_limit_s)
-    found = programme.cheapest()
+    kept, programme, found = searched(whole, asked, limits, time_limit_s)
     if found is None:
         told = explained(programme, asked)
-        return Mix(chosen(kept, [0] * kept.height).clear(), told.demands, told.limits, told.problems)
+        return Mix(chosen(kept, [0] * kept.height), told.demands, told.limits, told.problems)
     fleet = chosen(kept, found.replicas)
     return Mix(fleet, served(fleet, asked), used(fleet, limits), gap_ratio=found.gap_ratio)
 
 
-def checked(options: pl.DataFrame, demands: pl.DataFrame) -> pl.DataFrame:
-    """The demands with every column, if they and the options say what is needed."""
+def searched(
+    whole: pl.DataFrame, asked: pl.DataFrame, limits: Limits, time_limit_s: float
+) -> tuple[pl.DataFrame, Programme, Solution | None]:
+    """The options that no other beats, their programme, and the cheapest fleet of them, where there is one.
+
+    A fleet chosen without regard to power that keeps the budget of power is the cheapest with it too.
+    Of plans that differ in little but power it takes one kind, where the budget leaves the choice.
+    """
+    if limits.power_w is not None:
+        began = monotonic()
+        kept, programme, found = searched(whole, asked, replace(limits, power_w=None), 0.65 * time_limit_s)
+        time_limit_s = max(0.35 * time_limit_s, time_limit_s - (monotonic() - began))
+        if found is not None and float(kept["power_w"].to_numpy() @ found.replicas) <= limits.power_w:
+            return kept, programme, found
+    kept = undominated(whole, limits)
+    programme = programme_of(kept, asked, limits, time_limit_s)
+    return kept, programme, programme.cheapest()
+
+
+def checked(options: pl.DataFrame, demands: pl.DataFrame, limits: Limits) -> pl.DataFrame:
+    """The demands with every column, if they, the options and the limits say what is needed."""
+    for name in limits.columns - {*options.columns}:
+        raise UsageError(f"options: no column '{name}', which a limit is held against")
     for name, frame in (("options", options), ("demands", demands)):
         for column in NEEDED[name]:
             if column not in frame.columns:
@@ -122,16 +141,20 @@ def checked(options: pl.DataFrame, demands: pl.DataFrame) -> pl.DataFrame:
     return whole.with_columns(planned=col("requests_per_s") * (1 + col("headroom_ratio")))
 
 
-def usable(options: pl.DataFrame, demands: pl.DataFrame, rate: str) -> pl.DataFrame:
-    """The options that can be bought, and that their demand may use and gets something from."""
+def usable(options: pl.DataFrame, demands: pl.DataFrame, limits: Limits, rate: str) -> pl.DataFrame:
+    """The options that can be bought, and that their demand may use and gets something from.
+
+    Under a budget of power, those whose power is known.
+    """
     allowed = {name: column for name, column in PLACES.items() if name in demands.columns and column in options.columns}
     rows = options.join(demands.select("demand", *allowed), on="demand", how="inner", maintain_order="left")
     fits = [(col(name).list.len() == 0) | col(name).list.contains(col(column)) for name, column in allowed.items()]
     rows = rows.with_columns(
         rate=col(rate).cast(pl.Float64), replica_usd_per_hour=col("device_usd_per_hour") * col("device_count")
     )
+    known = [] if limits.power_w is None else [col("power_w").is_not_null()]
     priced = col("replica_usd_per_hour").is_not_null() & (col("rate") > 0)
-    return rows.filter(priced, *(each.fill_null(True) for each in fits)).drop(allowed)
+    return rows.filter(priced, *known, *(each.fill_null(True) for each in fits)).drop(allowed)
 
 
 def programme_of(options: pl.DataFrame, demands: pl.DataFrame, limits: Limits, time_limit_s: float) -> Programme:
@@ -144,82 +167,6 @@ def programme_of(options: pl.DataFrame, demands: pl.DataFrame, limits: Limits, t
         wanted.append(Wanted(row["demand"], row["planned"], row["spare_replicas"], places, rates))
     costs, devices = options["replica_usd_per_hour"].to_numpy(), options["device_count"].to_numpy()
     return Programme(costs, devices, wanted, limits_on(options, limits), time_limit_s)
-
-
-# ----- what was found
-
-
-def chosen(options: pl.DataFrame, replicas: Iterable[int]) -> pl.DataFrame:
-    """The chosen options with their replicas, devices, nodes and cost, in order of demands and cost."""
-    count = pl.Series("replicas", list(replicas), pl.Int64)
-    rows = options.with_columns(count).filter(col("replicas") > 0)
-    nodes = [in_nodes().alias("nodes")] if "node_devices" in rows.columns else []
-    power = [(col("power_w") * col("replicas")).alias("fleet_power_w")] if "power_w" in rows.columns else []
-    return (
-        rows.with_columns(
-            *nodes,
-            *power,
-            devices=col("device_count") * col("replicas"),
-            usd_per_hour=col("replica_usd_per_hour") * col("replicas"),
-        )
-        .with_columns(usd_per_month=col("usd_per_hour") * HOURS_PER_MONTH)
-        .sort("demand", "usd_per_hour", descending=[False, True], maintain_order=True)
-    )
-
-
-def in_nodes() -> pl.Expr:
-    """Nodes of the replicas: as many whole replicas in each as fit, or several nodes for each."""
-    together = col("node_devices") // col("device_count")
-    apart = (col("device_count") / col("node_devices")).ceil() * col("replicas")
-    return pl.when(together > 0).then((col("replicas") / together).ceil()).otherwise(apart).cast(pl.Int64)
-
-
-def left_without(fleet: pl.DataFrame, demands: pl.DataFrame, rate: str) -> pl.DataFrame:
-    """Requests per second of each demand's fleet: of all replicas, and without its `spare_replicas` largest."""
-    rows = fleet.join(demands.select("demand", k="spare_replicas"), on="demand").sort(
-        rate, descending=True, nulls_last=True
-    )
-    before = (col("replicas").cum_sum() - col("replicas")).over("demand")
-    lost = pl.min_horizontal((col("k") - before).clip(0), "replicas")
-    return (
-        rows.with_columns(all=col(rate) * col("replicas"), left=col(rate) * (col("replicas") - lost))
-        .group_by("demand", maintain_order=True)
-        .agg(capacity_requests_per_s=col("all").sum(), reserve_requests_per_s=col("left").sum())
-    )
-
-
-def served(fleet: pl.DataFrame, demands: pl.DataFrame) -> pl.DataFrame:
-    """What each demand gets, and what it costs."""
-    sums = fleet.group_by("demand").agg(col("replicas", "devices", "usd_per_hour", "usd_per_month").sum())
-    told = demands.join(sums, on="demand", how="left", maintain_order="left")
-    told = told.join(left_without(fleet, demands, "rate"), on="demand", how="left", maintain_order="left")
-    tokens = col("requests_per_s") * 3600 * col("output_tokens") / 1e6 if "output_tokens" in told.columns else None
-    return told.select(
-        "demand", "requests_per_s", planned_requests_per_s="planned", spare_replicas="spare_replicas",
-        replicas="replicas", devices="devices", capacity_requests_per_s="capacity_requests_per_s",
-        reserve_requests_per_s="reserve_requests_per_s",
-        utilisation_ratio=col("requests_per_s") / col("capacity_requests_per_s"),
-        usd_per_hour="usd_per_hour", usd_per_month="usd_per_month",
-        **({} if tokens is None else {"usd_per_mtok_output": col("usd_per_hour") / tokens}),
-    )  # fmt: skip
-
-
-def used(fleet: pl.DataFrame, limits: Limits) -> pl.DataFrame:
-    """What the fleet uses of each limit."""
-    rows = [
-        {
-            "limit": each.name,
-            "unit": each.unit,
-            "allowed": float(each.allowed),
-            "used": float((each.used * fleet["replicas"]).sum()),
-        }
-        for each in limits_on(fleet, limits)
-    ]
-    told = pl.DataFrame(rows, schema=USED)
-    return told.with_columns(left=col("allowed") - col("used"))
-
-
-USED = {"limit": pl.String(), "unit": pl.String(), "allowed": pl.Float64(), "used": pl.Float64()}
 
 
 def unserved(options: pl.DataFrame, demands: pl.DataFrame, limits: Limits, problems: tuple[str, ...]) -> Mix:

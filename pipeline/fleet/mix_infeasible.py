@@ -1,12 +1,13 @@
 """Why no fleet serves all demands within all limits: which of them would have to give way, and how far.
 
 Each limit is let grow alone, and by as little as will do; where none is enough alone, all together.
-Each demand is cut alone, by as little as will do.
+Each demand is cut alone, by as little as will do. Where time ends a search, what it found does, but less might.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -15,13 +16,17 @@ from polars import col
 from pipeline.core.errors import PipelineError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from pipeline.fleet.mix_limits import Limit
     from pipeline.fleet.mix_model import Programme, Solution
 
+TIME_LIMIT_S = 10.0
+"""Of all searches together."""
+LEAST_S = 0.3
+"""What each of them gets at least."""
 NOTHING_RATIO = 1e-6
-"""Growth of a limit, as a share of it, that is rounding."""
+"""Growth of a limit, or a rate that is left, as a share of the whole, that is rounding."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,19 @@ class Explained:
     demands: pl.DataFrame
     limits: pl.DataFrame
     problems: tuple[str, ...]
+
+
+@dataclass
+class Turns:
+    """Searches that share a time: what one leaves, the next ones have."""
+
+    left: int
+    ends_s: float
+
+    def next_s(self) -> float:
+        """Seconds of the next search."""
+        self.left -= 1
+        return max(LEAST_S, (self.ends_s - monotonic()) / (self.left + 1))
 
 
 def without_options(options: pl.DataFrame, usable: pl.DataFrame, demands: pl.DataFrame, rate: str) -> tuple[str, ...]:
@@ -53,16 +71,11 @@ def reason(own: pl.DataFrame, rate: str) -> str:
 def explained(programme: Programme, demands: pl.DataFrame) -> Explained:
     """What each limit and each demand would have to give, alone; all limits together where none is enough alone."""
     limits = programme.limits
-    alone = [needed(programme, lambda at=at: programme.least_growth([at]), at) for at in range(len(limits))]
-    every = (
-        None if any(each is not None for each in alone) else tried(lambda: programme.least_growth(range(len(limits))))
-    )
-    together = (
-        [None] * len(limits)
-        if every is None
-        else [each.allowed + float(grown) for each, grown in zip(limits, every.growth, strict=True)]
-    )
-    possible = [served_at_most(programme, at) for at in range(demands.height)]
+    turns = Turns(len(limits) + demands.height + 1, monotonic() + TIME_LIMIT_S)
+    alone = [needed(programme, [at], turns)[at] for at in range(len(limits))]
+    nothing: list[float | None] = [None] * len(limits)
+    together = nothing if any(each is not None for each in alone) else needed(programme, range(len(limits)), turns)
+    possible = [served_at_most(programme, at, turns) for at in range(demands.height)]
     told = pl.DataFrame(
         {
             "limit": [each.name for each in limits],
@@ -76,7 +89,8 @@ def explained(programme: Programme, demands: pl.DataFrame) -> Explained:
     cut = demands.rename({"planned": "planned_requests_per_s"}).with_columns(
         pl.Series("possible_requests_per_s", possible, pl.Float64)
     )
-    return Explained(cut, told, tuple(in_words(limits, alone, together, cut)))
+    words = tuple(in_words(limits, alone, together, cut))
+    return Explained(cut, told, words or ("which of the limits would have to give way was not found in time",))
 
 
 def tried(solve: Callable[[], Solution | None]) -> Solution | None:
@@ -87,35 +101,41 @@ def tried(solve: Callable[[], Solution | None]) -> Solution | None:
         return None
 
 
-def needed(programme: Programme, solve: Callable[[], Solution | None], at: int) -> float | None:
-    """How large one limit would have to be if nothing else gave way; nothing where that is not enough."""
-    found = tried(solve)
-    return None if found is None else float(programme.limits[at].allowed + found.growth[at])
+def needed(programme: Programme, grown: Sequence[int], turns: Turns) -> list[float | None]:
+    """How large each limit would have to be if only these gave way; nothing where that is not enough."""
+    found = tried(lambda: programme.least_growth(grown, turns.next_s()))
+    if found is None:
+        return [None] * len(programme.limits)
+    return [each.allowed + float(more) for each, more in zip(programme.limits, found.growth, strict=True)]
 
 
-def served_at_most(programme: Programme, at: int) -> float | None:
+def served_at_most(programme: Programme, at: int, turns: Turns) -> float | None:
     """Requests per second of one demand that are possible beside all of the others."""
-    found = tried(lambda: programme.least_cut(at))
-    return None if found is None else float(found.served[at])
+    found = tried(lambda: programme.least_cut(at, turns.next_s()))
+    if found is None:
+        return None
+    possible, asked = float(found.served[at]), programme.wanted[at].requests_per_s
+    return possible if possible > NOTHING_RATIO * asked else 0.0
 
 
 def in_words(
-    limits: list[Limit], alone: list[float | None], together: list[float | None], cut: pl.DataFrame
+    limits: Sequence[Limit], alone: Sequence[float | None], together: Sequence[float | None], cut: pl.DataFrame
 ) -> Iterator[str]:
     """The same as sentences, the ways out first."""
     for limit, size in zip(limits, alone, strict=True):
         if size is not None:
-            yield f"'{limit.name}' binds: {grown(limit, size)} would do, if nothing else gives way"
+            yield f"{limit.name!r} binds: {grown(limit, size)} would do, all else as it is"
     several = [
-        grown(limit, size)
+        f"{limit.name!r} {grown(limit, size)}"
         for limit, size in zip(limits, together, strict=True)
         if size is not None and grows(limit, size)
     ]
     if several:
-        yield f"no limit is enough alone; together: {'; '.join(several)}"
+        yield f"no limit is enough alone; together {', '.join(several)}"
     for row in cut.iter_rows(named=True):
         if row["possible_requests_per_s"] is not None:
-            yield f"or '{row['demand']}' is cut from {row['planned_requests_per_s']:.4g} to {row['possible_requests_per_s']:.4g} requests/s"
+            asked, possible = row["planned_requests_per_s"], row["possible_requests_per_s"]
+            yield f"or '{row['demand']}' is cut from {asked:.4g} to {possible:.4g} requests/s, headroom included"
 
 
 def grows(limit: Limit, size: float) -> bool:
@@ -126,4 +146,4 @@ def grows(limit: Limit, size: float) -> bool:
 def grown(limit: Limit, size: float) -> str:
     """A limit and what it would have to be."""
     text = f"{size:.0f}" if limit.unit == "devices" else f"{size:,.2f}"
-    return f"{limit.name} from {limit.allowed:g} to {text} {limit.unit}"
+    return f"{text} {limit.unit} in place of {limit.allowed:,g}"

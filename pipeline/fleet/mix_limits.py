@@ -47,6 +47,12 @@ class Limits:
     usd_per_hour: float | None = None
     power_w: float | None = None
 
+    @property
+    def columns(self) -> set[str]:
+        """The columns of options that a limit is held against."""
+        places = {column for name, column in PLACES.items() if any(getattr(each, name) for each in self.quotas)}
+        return places | ({"power_w"} if self.power_w is not None else set())
+
 
 @dataclass(frozen=True)
 class Limit:

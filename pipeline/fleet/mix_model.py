@@ -14,6 +14,9 @@ Source: the sum of the k largest as a minimum is the linear-programming dual of 
 
 from __future__ import annotations
 
+import ctypes
+import os
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from math import ceil
@@ -22,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.errors import PipelineError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -40,6 +43,7 @@ TIME_LIMIT_S = 6.0
 REFINE_SHARE = 0.5
 """Share of the time limit that a second search may take, near what the first has found."""
 INFEASIBLE = 2
+STDOUT = 1
 
 
 def solver() -> Any:
@@ -53,6 +57,26 @@ def solver() -> Any:
     except ImportError as error:
         raise PipelineError('a mix under limits needs scipy: pip install "capgrid[opt]"') from error
     return optimize
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Nothing on stdout, where data go: HiGHS at times prints a line there that no option turns off."""
+    try:
+        kept = os.dup(STDOUT)
+    except OSError:  # closed
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, STDOUT)
+        yield
+    finally:
+        with suppress(OSError, TypeError, AttributeError):  # where C has no such library, lines come late
+            ctypes.CDLL(None).fflush(None)
+        os.dup2(kept, STDOUT)
+        os.close(kept)
+        os.close(nowhere)
 
 
 @dataclass(frozen=True)
@@ -188,12 +212,15 @@ class Programme:
 
         Where time ends the search and replicas may fall out, a second one looks near the first's p.
         """
-        first = self.run(self.costs)
+        first = self.run(self.costs, self.time_limit_s)
         if first is None or not first.gap_ratio or not any(each.spares for each in self.wanted):
             return first
         near = [each.near(first.replicas[each.places]) for each in self.wanted]
-        closer = replace(self, wanted=near, time_limit_s=self.time_limit_s * REFINE_SHARE)
-        second = closer.run(closer.costs)
+        closer = replace(self, wanted=near)
+        try:
+            second = closer.run(closer.costs, self.time_limit_s * REFINE_SHARE)
+        except PipelineError:  # nothing in that time
+            return first
         if second is None or self.cost_of(second) >= self.cost_of(first):
             return first
         bound = self.cost_of(first) * (1 - first.gap_ratio)
@@ -203,19 +230,19 @@ class Programme:
         """What a fleet costs inside the programme."""
         return float(self.costs[: self.starts[0]] @ found.replicas)
 
-    def least_growth(self, grown: Sequence[int]) -> Solution | None:
-        """The fleet for which these limits would have to grow least, as shares of them; nothing where that is not enough."""
+    def least_growth(self, grown: Sequence[int], time_limit_s: float) -> Solution | None:
+        """The fleet for which these limits grow least, as shares of them; nothing where that is not enough."""
         goal = self.blank()
         goal[[self.starts[2] + at for at in grown]] = UNIT
-        return self.run(goal, grown=grown)
+        return self.run(goal, time_limit_s, grown=grown)
 
-    def least_cut(self, demand: int) -> Solution | None:
+    def least_cut(self, demand: int, time_limit_s: float) -> Solution | None:
         """The fleet that serves most of one demand and all of the others."""
         goal, (chosen, cut, *_) = self.blank(), self.starts
         for place, (at, _) in enumerate(self.thresholds):
             if at == demand:
                 goal[[chosen + place, cut + place]] = -UNIT, UNIT
-        return self.run(goal, cut=demand)
+        return self.run(goal, time_limit_s, cut=demand)
 
     @cached_property
     def costs(self) -> Vector:
@@ -224,7 +251,9 @@ class Programme:
         goal[: self.starts[0]] = UNIT * (self.usd_per_hour / least + DEVICE_SHARE * self.devices)
         return goal
 
-    def run(self, goal: Vector, grown: Sequence[int] = (), cut: int | None = None) -> Solution | None:
+    def run(
+        self, goal: Vector, time_limit_s: float, grown: Sequence[int] = (), cut: int | None = None
+    ) -> Solution | None:
         """The programme with one goal; the limits that may grow, and the demand that may be cut.
 
         Raises:
@@ -233,7 +262,7 @@ class Programme:
         import numpy as np  # noqa: PLC0415
 
         optimize, (matrix, lower, upper) = solver(), self.rows
-        start, chosen, growth, end = self.starts
+        _, chosen, growth, end = self.starts
         top, lower = np.ones(end), lower.copy()
         for at, each in enumerate(self.wanted):
             top[each.places] = self.most(at)
@@ -244,13 +273,14 @@ class Programme:
             lower[[first, first + 1]] = 0, -np.inf
             top[chosen:growth] = [at == cut for at, _ in self.thresholds]
         whole = np.arange(end) < chosen
-        found = optimize.milp(
-            goal,
-            integrality=whole,
-            bounds=optimize.Bounds(0, top),
-            constraints=optimize.LinearConstraint(matrix, lower, upper),
-            options={"time_limit": self.time_limit_s, "mip_rel_gap": 0},
-        )
+        with quiet():
+            found = optimize.milp(
+                goal,
+                integrality=whole,
+                bounds=optimize.Bounds(0, top),
+                constraints=optimize.LinearConstraint(matrix, lower, upper),
+                options={"time_limit": time_limit_s, "mip_rel_gap": 0},
+            )
         return self.told(found)
 
     def told(self, found: Any) -> Solution | None:
@@ -260,7 +290,10 @@ class Programme:
         if found.x is None:
             if found.status == INFEASIBLE:
                 return None
-            raise PipelineError(f"no fleet was found within {self.time_limit_s:g} s: {found.message}")
+            raise PipelineError(
+                "no fleet was found in time, and none was proven impossible: the limits are "
+                "tight for so many options. Loosen a limit, or allow fewer accelerators, clouds or regions."
+            )
         start, chosen, growth, _ = self.starts
         served = np.zeros(len(self.wanted))
         np.add.at(served, [at for at, _ in self.thresholds], found.x[start:chosen] - found.x[chosen:growth])
