@@ -8,8 +8,27 @@ from typing import Any
 
 import click
 
-from pipeline.cli import calibrate, catalogs, checks, evidence, fleet, model, plans, publish, runs, simulate
+from pipeline.cli import (
+    calibrate,
+    catalogs,
+    checks,
+    diff,
+    evidence,
+    fleet,
+    mix,
+    model,
+    nightly,
+    plans,
+    publish,
+    report,
+    runs,
+    simulate,
+)
 from pipeline.core.errors import PipelineError
+
+
+INTERRUPTED = 130
+"""Exit code after an interrupt, as shells have it: 128 and the number of SIGINT."""
 
 
 class Told(click.ClickException):
@@ -30,6 +49,9 @@ class Capgrid(click.Group):
             return super().invoke(ctx)
         except PipelineError as error:
             raise Told(error) from error
+        except KeyboardInterrupt:
+            click.echo("\nInterrupted. What was finished stays; the same command goes on from there.", err=True)
+            ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             sys.stderr.close()
             ctx.exit(0)
@@ -70,8 +92,12 @@ def example_last(command: click.Command) -> click.Command:
 
 for each in (
     *runs.COMMANDS,
+    *diff.COMMANDS,
+    *report.COMMANDS,
+    *nightly.COMMANDS,
     *plans.COMMANDS,
     *fleet.COMMANDS,
+    *mix.COMMANDS,
     *simulate.COMMANDS,
     *publish.COMMANDS,
     *catalogs.COMMANDS,

@@ -76,6 +76,12 @@ def replicas(axes: Axes, variation: Variation, more: Sequence[str] = (), at_work
 
 
 LOOKS = ("own", "long", "held", "kept")
+LOOKED_AT = (
+    "decode_step_s", "batch_max", "ttft_s", "sequences_max", "batched_tokens_max", "asked_batched_tokens_max",
+    "chunk_tokens", "accepted_tokens", "cached_prompt_ratio", "engine_prefills_first", "engine_reserves_kv",
+    "engine_first_token_steps", "ttft_slo_s", "tpot_slo_s",
+)  # fmt: skip
+"""What a replica under load is made of, besides what a prompt takes to read."""
 
 
 def looks(axes: Axes, variation: Variation, more: Sequence[str]) -> pl.DataFrame:
@@ -94,11 +100,7 @@ def looks(axes: Axes, variation: Variation, more: Sequence[str]) -> pl.DataFrame
     )
     ladder = pl.DataFrame({"group_batch": LADDER}, schema={"group_batch": pl.Int64})
     formulas = {**book_for(axes["model"]), "batch": entered(batch), "prompt_read_s": entered(prompt_read_s)}
-    wanted = [
-        *KEYS, "look", "group_batch", "decode_step_s", "prompt_read_s", "batch_max", "ttft_s", "sequences_max",
-        "batched_tokens_max", "asked_batched_tokens_max", "chunk_tokens", "accepted_tokens", "cached_prompt_ratio",
-        "engine_prefills_first", "engine_reserves_kv", "engine_first_token_steps", "ttft_slo_s", "tpot_slo_s", *more,
-    ]  # fmt: skip
+    wanted = [*KEYS, "look", "group_batch", "prompt_read_s", *LOOKED_AT, *more]
     return by_grain({**axes, "workload": probes, "batch": ladder}, formulas, list(dict.fromkeys(wanted))).collect()
 
 

@@ -17,6 +17,7 @@ import polars as pl
 from pipeline.core.errors import GridError, RunError, UnknownNameError
 from pipeline.core.places import PACKAGE, bundled
 from pipeline.grid.axes import axes_of
+from pipeline.grid.code import fingerprints
 from pipeline.grid.columns import columns_table
 from pipeline.grid.executors import EXECUTORS, Receipt
 from pipeline.grid.files import check_link, make_folder, point_link, write_json, write_parquet
@@ -25,7 +26,7 @@ from pipeline.grid.schema import validated
 from pipeline.grid.tables import book_for, capacity_of, estimates_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from datetime import date
 
     from pipeline.facts.catalog import Catalogs
@@ -37,9 +38,13 @@ ROWS_A_PARTITION = 800_000
 """Rows of estimates crossed at once: enough to plan once for many, few enough for memory."""
 FEW_MODELS = 5
 MANIFEST = "manifest.json"
+REJECTED = "rejected.json"
+"""What the manifest of a run that failed its checks is called."""
 LATEST = "latest"
 PARTS = ".parts"
 KEY = "capgrid.key"
+CODE = "capgrid.code"
+"""In the metadata of columns.parquet: fingerprints of the code that made the run."""
 
 
 @dataclass(frozen=True)
@@ -179,13 +184,13 @@ def compute(
 def write_tables(job: Job, catalogs: Catalogs) -> None:
     """The two tables that make the numbers accountable: catalog facts, and what every column means."""
     write_parquet(catalogs.facts, job.folder / "facts.parquet", {"capgrid.run": job.id})
-    write_parquet(columns_table(), job.folder / "columns.parquet", {"capgrid.run": job.id})
+    write_parquet(columns_table(), job.folder / "columns.parquet", {"capgrid.run": job.id, CODE: fingerprints()})
 
 
-def publish(
+def complete(
     job: Job, found: Census, receipts: list[Receipt], fleets: int, seconds: float, version: str
 ) -> dict[str, Any]:
-    """Write the manifest, then switch `latest`: from now on the run is visible."""
+    """Write the manifest: from now on the run is complete."""
     shutil.rmtree(job.folder / PARTS, ignore_errors=True)
     for leftover in job.folder.rglob(".*"):  # of workers that were killed while they wrote
         leftover.unlink()
@@ -206,7 +211,6 @@ def publish(
         "sha256": {str(path.relative_to(job.folder)): digest(path) for path in files},
     }  # fmt: skip
     write_json(manifest, job.folder / MANIFEST)
-    point_link(job.folder.parent / LATEST, job.id)
     return manifest
 
 
@@ -216,7 +220,7 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def published(job: Job) -> dict[str, Any] | None:
+def completed(job: Job) -> dict[str, Any] | None:
     """The manifest of the same run where it is complete already: then there is nothing to compute."""
     try:
         manifest = check_run(job.folder)
@@ -224,8 +228,19 @@ def published(job: Job) -> dict[str, Any] | None:
         return None
     if manifest.get("content_key") != job.key:
         return None
-    point_link(job.folder.parent / LATEST, job.id)
     return manifest | {"unchanged": True}
+
+
+def publish(folder: Path) -> None:
+    """Switch `latest` to a complete run: readers see the run before or this one."""
+    point_link(folder.parent / LATEST, folder.name)
+
+
+def reject(folder: Path, reasons: Sequence[str]) -> None:
+    """Take a run back that is not to be believed: its manifest becomes a note of why, and nobody finds it."""
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    write_json({"rejected": list(reasons), **manifest}, folder / REJECTED)
+    (folder / MANIFEST).unlink()
 
 
 def find_run(out: Path, run: str | None = None) -> Path:
