@@ -200,9 +200,7 @@ def test_what_cannot_be_sized_says_why() -> None:
     with pytest.raises(PipelineError, match="even at one request at a time"):
         options_for(Demand("llama-3.1-8b", 1024, 256, 1e-6, 1e-6), CHOICE, catalogs(), AS_OF)
     with pytest.raises(UsageError, match="static"):
-        options_for(
-            Demand("llama-3.1-8b", workload="case-study"), CHOICE, catalogs(), AS_OF
-        )
+        options_for(Demand("llama-3.1-8b", workload="case-study"), CHOICE, catalogs(), AS_OF)
     with pytest.raises(PipelineError, match="no plan"):
         options_for(Demand("llama-3.1-405b"), Choice(**{**vars(CHOICE), "parallel": ({"tp": 1},)}), catalogs(), AS_OF)
 

@@ -682,7 +682,7 @@ def test_experts_that_are_all_active_are_a_dense_block_of_their_whole_width(
         "step_tokens": float(tokens), "experts": experts, "experts_per_token": experts, "hidden": 64 * hidden,
         "expert_depth": 64 * hidden, "expert_width": 64 * expert_width, "ffn_width": whole, "ffn_inputs": inputs,
         "tp": 1, "dp": 1, "dense_weight_bits": width, "expert_weight_bits": width, "expert_launch_s": 0.0,
-        "dense_launch_s": 0.0, "expert_ramp": 0.0, "dense_ramp": 0.0,
+        "dense_launch_s": 0.0, "expert_ramp": 0.0, "dense_ramp": 0.0, "ramp_ratio": 1.0,
         "dense_flop_per_s": [1e30, 1e15], "expert_flop_per_s": [1e30, 1e15],
         "dense_bytes_per_s": [1e12, 1e30], "expert_bytes_per_s": [1e12, 1e30],
     })  # fmt: skip

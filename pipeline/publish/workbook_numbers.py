@@ -94,7 +94,7 @@ def needed(options: pl.DataFrame) -> pl.DataFrame:
     that goes before it (fewer devices, or as many and first by name) carries as much.
     """
     group = ["accelerator", *LEVEL]
-    ordered = options.sort(*group, *(name for name in TIES if name not in {"devices", "accelerator"}))
+    ordered = options.sort(*group, *(name for name in TIES if name in options.columns and name != "accelerator"))
     best = [pl.col(rate) > pl.col(rate).cum_max().shift(1).over(group).fill_null(0.0) for rate in ENDS.values()]
     return ordered.filter(pl.any_horizontal(best))
 
