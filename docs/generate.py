@@ -55,7 +55,8 @@ def fields_page() -> Iterator[str]:
 def commands_page() -> Iterator[str]:
     """The help of every command."""
     yield from ("# Commands", "", GENERATED, "")
-    yield "Data go to stdout, talk to stderr. Exit codes: 0 done, 1 you can fix it or a check failed, 2 usage, 130 interrupted."
+    yield "Data go to stdout, talk to stderr. Exit codes: 0 done, 1 you can fix it or a check failed, 2 usage,"
+    yield "130 interrupted."
     top = click.Context(cli, info_name="capgrid", terminal_width=100, help_option_names=["-h", "--help"])
     yield from help_of(cli, top)
 

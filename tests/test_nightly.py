@@ -221,11 +221,8 @@ def test_a_night_that_runs_out_of_disk_says_so_and_the_next_recovers(place: Plac
 
 def started(place: Place) -> subprocess.Popen[str]:
     """A night of its own process."""
-    environment = os.environ | {"COLUMNS": "200"}
-    return subprocess.Popen(
-        [sys.executable, "-c", "from pipeline.cli.main import cli; cli()", *place.words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, env=environment,
-    )  # fmt: skip
+    words = [sys.executable, "-c", "from pipeline.cli.main import cli; cli()", *place.words]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def until_working(place: Place, step: str, since: str | None = None) -> None:

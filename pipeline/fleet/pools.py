@@ -18,7 +18,7 @@ from polars import col
 
 from pipeline.core.quantity import evaluate, in_order
 from pipeline.estimators.load import load_book
-from pipeline.estimators.load_latency import NEARLY_FULL, QUANTILES
+from pipeline.estimators.load_latency import QUANTILES
 from pipeline.grid.load import under_load
 from pipeline.grid.replicas import with_largest_rate
 
@@ -63,7 +63,7 @@ def with_units(rows: pl.DataFrame, band: Callable[[pl.DataFrame], pl.DataFrame])
 def as_decoders(rows: pl.DataFrame) -> pl.DataFrame:
     """Workers that prompts reach with their cache; what a prompt alone costs stays beside, as `own_...`."""
     return rows.with_columns(
-        own_prompt_token_s="prompt_token_s", own_prompt_pair_s="prompt_pair_s",
+        col("prompt_token_s", "prompt_pair_s").name.prefix("own_"),
         whole_ttft_slo_s="ttft_slo_s", ttft_slo_s=col("ttft_slo_s") - col("prompt_step_s"),
         ttft_floor_s=col("ttft_floor_s") - col("prompt_step_s"),
         **{name: pl.lit(value) for name, value in NO_PROMPT.items()},
@@ -84,9 +84,8 @@ def prefill_rate(rows: pl.DataFrame, slower: pl.Expr) -> pl.Series:
 
 def stage(rows: pl.DataFrame, arrivals_per_s: pl.Expr, wanted: list[str]) -> pl.DataFrame:
     """Rows with what prompts meet at a prefill worker that gets so many."""
-    asked = rows.with_columns(
-        prompt_token_s="own_prompt_token_s", prompt_pair_s="own_prompt_pair_s", prefill_arrivals_per_s=arrivals_per_s
-    )
+    own = [col(name).alias(name.removeprefix("own_")) for name in OWN]
+    asked = rows.with_columns(*own, prefill_arrivals_per_s=arrivals_per_s)
     book = load_book()
     told = evaluate(asked.lazy(), in_order(book, wanted, set(asked.columns))).select(wanted).collect()
     return rows.hstack(told)

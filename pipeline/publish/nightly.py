@@ -92,7 +92,7 @@ class Record:
     run: str | None = None
     reason: str = ""
     headline: str = ""
-    began: str = field(default_factory=lambda: now())
+    began: str = ""
     ended: str | None = None
     pid: int = field(default_factory=os.getpid)
     steps: list[Step] = field(default_factory=lambda: [Step(name) for name in STEPS])
@@ -141,7 +141,7 @@ class Record:
 
 
 def now() -> str:
-    """This moment."""
+    """The time of day."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
@@ -186,7 +186,7 @@ def nightly(
         PipelineError: a step failed; the record says which. `latest` is as it was.
     """
     with alone(night.out):
-        record = Record(night.out, night.grid.name, night.as_of)
+        record = Record(night.out, night.grid.name, night.as_of, began=now())
         said(record)
         try:
             go(night, catalogs, version, record)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date
+from string import Formatter
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from xlsxwriter.utility import xl_col_to_name
+
+from pipeline.publish.report_words import Words, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,19 +53,20 @@ ROW_HEIGHT = 18
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a sheet: declared once for its header, its cells and the page of notes."""
+    """One column of a sheet: declared once for its header, its cells and the page of notes.
+
+    Its words stand in `strings/`: the title in the section of its sheet, the meaning in that of `_told`.
+    """
 
     name: str
     """Of the frame's column that holds the values (for a formula: the cached ones)."""
-    title: str
     width: float
     shape: str
     """A key of NUMBERS."""
-    meaning: str
     formula: str = ""
-    """`{name}` is the cell of that column in the same row, `{name:all}` the whole column."""
+    """`{name}` is the cell of that column in the same row, `{name:all}` the whole column, `{say.key}` a text."""
     missing: str = ""
-    """What a cell without a value shows."""
+    """What a cell without a value shows: a key of the section `workbook_values`."""
     is_input: bool = False
     is_helper: bool = False
 
@@ -91,16 +96,40 @@ def side(shape: str) -> dict[str, Any]:
     return {"align": "left", "indent": 1} if shape in LEFT else {"align": "right"}
 
 
+def quoted(text: str) -> str:
+    """A text as formulas write it.
+
+    >>> quoted('a "b"')
+    '"a ""b"""'
+    """
+    return '"' + text.replace('"', '""') + '"'
+
+
+def chained(text: str, **cells: str) -> str:
+    """A text with placeholders as a formula that fills them in.
+
+    >>> chained("{n} spare of {all}", n="$B$1", all="in_all")
+    '$B$1&" spare of "&in_all'
+    """
+    parts = [
+        part
+        for literal, name, _, _ in Formatter().parse(text)
+        for part in (quoted(literal) if literal else "", cells[name] if name else "")
+    ]
+    return "&".join(part for part in parts if part)
+
+
 @dataclass
 class Book:
-    """A workbook in the making, with the formats used so far."""
+    """A workbook in the making, with its words and the formats used so far."""
 
     workbook: Workbook
+    say: Words = field(default_factory=lambda: words("en"))
     made: dict[tuple[tuple[str, Any], ...], Format] = field(default_factory=dict)
 
     def format(self, shape: str = "words", **more: Any) -> Format:
         """A format by what a cell holds; equal ones are made once."""
-        usual = {"font_name": "Calibri", "font_size": 11, "font_color": INK, "valign": "vcenter"}
+        usual = {"font_name": self.say("workbook.font"), "font_size": 11, "font_color": INK, "valign": "vcenter"}
         looks = usual | {"num_format": NUMBERS[shape], **side(shape)} | more
         key = tuple(sorted(looks.items()))
         if key not in self.made:
@@ -133,6 +162,14 @@ class Book:
             indent=0,
         )
 
+    def missing(self, column: Column) -> str:
+        """What a cell of a column shows where there is no value."""
+        return self.say(f"workbook_values.{column.missing}") if column.missing else ""
+
+    def literals(self) -> SimpleNamespace:
+        """Texts that formulas say, by key."""
+        return SimpleNamespace(**{key: quoted(text) for key, text in self.say.section("workbook_values").items()})
+
     def write(self, sheet: Worksheet, row: int, column: int, value: Any, style: Format) -> None:
         """Write a value; a text is a text, whatever it begins with."""
         if value is None or value == "":
@@ -145,12 +182,12 @@ class Book:
             sheet.write_number(row, column, value, style)
 
 
-def head(book: Book, sheet: Worksheet, columns: Sequence[Column], top: int) -> None:
-    """The header row of a block, widths, and helpers folded away."""
+def head(book: Book, sheet: Worksheet, columns: Sequence[Column], top: int, section: str) -> None:
+    """The header row of a block, its words of a section; widths, and helpers folded away."""
     sheet.set_row(top, 48)
     for at, column in enumerate(columns):
         sheet.set_column(at, at, column.width, None, {"hidden": 1} if column.is_helper else {})
-        sheet.write_string(top, at, column.title, book.header())
+        sheet.write_string(top, at, book.say(f"{section}.{column.name}"), book.header())
 
 
 def heights(sheet: Worksheet, points: Mapping[int, float]) -> None:
@@ -179,23 +216,23 @@ def write_row(
     """
     at, first, last = place
     refs = {c.name: Ref(xl_col_to_name(i), at + 1, first + 1, last + 1) for i, c in enumerate(columns)}
+    say = book.literals()
     for i, column in enumerate(columns[start:], start):
         style = book.cell(column.shape, is_input=column.is_input)
-        value = row[column.name]
+        value = book.missing(column) if row[column.name] is None else row[column.name]
         if column.formula:
-            cached = column.missing if value is None else value
-            sheet.write_formula(at, i, column.formula.format(**refs), style, cached)
+            sheet.write_formula(at, i, column.formula.format(**refs, say=say), style, value)
         else:
-            book.write(sheet, at, i, column.missing if value is None else value, style)
+            book.write(sheet, at, i, value, style)
 
 
-def paper(sheet: Worksheet, *, repeat: int | None = None) -> None:
+def paper(book: Book, sheet: Worksheet, *, repeat: int | None = None) -> None:
     """How a sheet prints: landscape, one page wide, its header row on every page."""
     sheet.hide_gridlines(2)
     sheet.set_landscape()
     sheet.set_paper(9)
     sheet.fit_to_pages(1, 0)
     sheet.set_margins(0.4, 0.4, 0.5, 0.5)
-    sheet.set_footer("&L&F, &A&R&P of &N")
+    sheet.set_footer(book.say("workbook.footer"))
     if repeat is not None:
         sheet.repeat_rows(repeat)

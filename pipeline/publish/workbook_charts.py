@@ -18,19 +18,19 @@ MOST = 12
 SHORT = '[>=1000000]$#,##0.0,,"M";[>=1000]$#,##0,"k";$#,##0'
 """Money on an axis, where whole numbers run into each other."""
 SHOWN = (
-    # column of the sheet Fleet, title, format, width
-    ("accelerator", "Accelerator", "text", 25),
-    ("usd_per_month", "USD per month", "usd", 14),
-    ("devices", "Devices", "count", 10),
-    ("usd_per_mtok_output", "USD per million output tokens", "rate", 16),
+    # column of the sheet Fleet, format, width
+    ("accelerator", "text", 25),
+    ("usd_per_month", "usd", 14),
+    ("devices", "count", 10),
+    ("usd_per_mtok_output", "rate", 16),
 )
 
 
 def charts_sheet(book: Book, sheet: Worksheet, rows: pl.DataFrame) -> None:
     """Write the sheet: a block that ranks by formulas, and a chart for each of its first two numbers."""
-    sheet.write_string(0, 0, "Charts", book.title())
-    sheet.write_string(1, 0, f"The {MOST} cheapest fleets of the sheet Fleet, in order; those without a price have no "
-        "rank.", book.note())  # fmt: skip
+    say = book.say
+    sheet.write_string(0, 0, say("workbook.charts_title"), book.title())
+    sheet.write_string(1, 0, say("workbook.charts_note", most=MOST), book.note())
     count = min(MOST, rows.height)
     sheet.set_column(0, 0, 7)
     rows_of_block = range(TOP + 1, TOP + 1 + count)
@@ -38,15 +38,15 @@ def charts_sheet(book: Book, sheet: Worksheet, rows: pl.DataFrame) -> None:
     unused = book.workbook.add_format({"font_color": "#CBD2D9"})
     rule = {"type": "formula", "criteria": f'=$B{TOP + 2}=""', "format": unused}
     sheet.conditional_format(TOP + 1, 0, TOP + count, 0, rule)
-    sheet.write_string(TOP, 0, "Rank", book.header())
-    for at, (_, title, _, width) in enumerate(SHOWN, start=1):
+    sheet.write_string(TOP, 0, say("workbook_fleet.rank"), book.header())
+    for at, (name, _, width) in enumerate(SHOWN, start=1):
         sheet.set_column(at, at, width)
-        sheet.write_string(TOP, at, title, book.header())
+        sheet.write_string(TOP, at, say(f"workbook_fleet.{name}"), book.header())
     for rank in range(1, count + 1):
         write_rank(book, sheet, rank, rows)
-    bars(book, sheet, (1, count), "Cost per month by accelerator (USD)", "#0B7285", "$#,##0;;", SHORT)
-    bars(book, sheet, (2, count), "Devices needed", "#E8590C", "#,##0;;", "#,##0")
-    paper(sheet)
+    bars(book, sheet, (1, count), say("workbook.chart_cost"), "#0B7285", "$#,##0;;", SHORT)
+    bars(book, sheet, (2, count), say("workbook.chart_devices"), "#E8590C", "#,##0;;", "#,##0")
+    paper(book, sheet)
 
 
 def write_rank(book: Book, sheet: Worksheet, rank: int, rows: pl.DataFrame) -> None:
@@ -54,7 +54,7 @@ def write_rank(book: Book, sheet: Worksheet, rank: int, rows: pl.DataFrame) -> N
     found = rows.filter(rank=rank)
     at = TOP + rank
     sheet.write_number(at, 0, rank, book.cell("count"))
-    for i, (name, _, shape, _) in enumerate(SHOWN, start=1):
+    for i, (name, shape, _) in enumerate(SHOWN, start=1):
         cached = found[name].item() if found.height else ""
         ranks = column("rank", rows.height)
         formula = f'=IFERROR(INDEX({column(name, rows.height)},MATCH($A{at + 1},{ranks},0)),"")'

@@ -19,42 +19,39 @@ TOP = 3
 RATE = f"CHOOSE(case_no,{','.join(f'{{{name}}}' for name in ENDS.values())})"
 
 ESTIMATES = (
-    Column("accelerator_no", "", 17, "count", "Row of the accelerator in the sheets Fleet and Prices."),
-    Column("accelerator", "", 28, "text", "Device."),
-    Column("plan", "", 36, "text", "Number formats of weights and KV cache, engine, parallel plan."),
-    Column("device_count", "", 16, "count", "Devices of one replica."),
-    Column("node_devices", "", 16, "count", "Devices of one node."),
-    Column("ttft_slo_s", "", 13, "number", "Objective: p95 of the time to first token, at most."),
-    Column("tpot_slo_s", "", 13, "number", "Objective: p95 of the time per output token, at most."),
-    Column("slo_requests_per_s", "", 22, "speed", "Largest rate of one replica at which both objectives hold."),
-    Column("slo_requests_per_s_lo", "", 24, "speed", "The same at the bad end of the estimate's 80 % band."),
-    Column("slo_requests_per_s_hi", "", 24, "speed", "The same at the good end."),
-    Column("power_w", "", 12, "count", "Power of one replica."),
-    Column("confidence", "", 19, "text", "Evidence behind the estimate; see below."),
-    Column("limited_by", "", 17, "text", "What limits the replica."),
-    Column("working_replicas", "", 19, "count", "Formula, at the objective in force: rate to plan for / rate of one "
-           "replica, rounded up.",
+    Column("accelerator_no", 17, "count"),
+    Column("accelerator", 28, "text"),
+    Column("plan", 36, "text"),
+    Column("device_count", 16, "count"),
+    Column("node_devices", 16, "count"),
+    Column("ttft_slo_s", 13, "number"),
+    Column("tpot_slo_s", 13, "number"),
+    Column("slo_requests_per_s", 22, "speed"),
+    Column("slo_requests_per_s_lo", 24, "speed"),
+    Column("slo_requests_per_s_hi", 24, "speed"),
+    Column("power_w", 12, "count"),
+    Column("confidence", 19, "text"),
+    Column("limited_by", 17, "text"),
+    Column("working_replicas", 19, "count",
            f"=IF(AND(inputs_ok,{{ttft_slo_s}}=level_ttft_s,{{tpot_slo_s}}=level_tpot_s,{RATE}>0),"
            f'MIN({MOST_REPLICAS},MAX(1,ROUNDUP(plan_requests_per_s/{RATE}-1E-9,0))),"")'),
-    Column("replicas", "", 12, "count", "Formula: working ones, the spares, and the reserve for interruptions.",
+    Column("replicas", 12, "count",
            '=IF({working_replicas}="","",{working_replicas}+in_spare'
            "+MAX(0,ROUNDUP({working_replicas}*in_reserve-1E-9,0)))"),
-    Column("devices", "", 12, "count", "Formula: replicas x devices of a replica.",
-           '=IF({replicas}="","",{replicas}*{device_count})'),
-    Column("key", "", 18, "count", f"Formula: accelerator_no x {KEY_STEP:,} + devices; the smallest of an accelerator "
-           "is its choice.", f'=IF({{devices}}="","",{{accelerator_no}}*{KEY_STEP}+{{devices}})'),
+    Column("devices", 12, "count", '=IF({replicas}="","",{replicas}*{device_count})'),
+    Column("key", 18, "count", f'=IF({{devices}}="","",{{accelerator_no}}*{KEY_STEP}+{{devices}})'),
 )  # fmt: skip
+"""Their names stay English in every language: formulas and those who read the table by program say them."""
 
 PRICES = (
-    Column("accelerator_no", "", 17, "count", "Row of the accelerator."),
-    Column("accelerator", "", 28, "text", "Device."),
-    Column("device_usd_per_hour", "", 24, "price", "Price of one device for an hour; edit it, or fill it in.",
-           is_input=True),
-    Column("price_cloud", "", 22, "text", "Who asks this price."),
-    Column("price_date", "", 14, "day", "The day from which it holds."),
-    Column("price_note", "", 28, "text", "How it is known: listed, or assumed from another price, or reckoned."),
-    Column("price_source", "", 130, "text", "Where it stands."),
-)  # fmt: skip
+    Column("accelerator_no", 17, "count"),
+    Column("accelerator", 28, "text"),
+    Column("device_usd_per_hour", 24, "price", is_input=True),
+    Column("price_cloud", 22, "text"),
+    Column("price_date", 14, "day"),
+    Column("price_note", 28, "text"),
+    Column("price_source", 130, "text"),
+)
 
 
 def table(book: Book, sheet: Worksheet, frame: pl.DataFrame, columns: Sequence[Column], name: str) -> None:
@@ -73,6 +70,16 @@ def table(book: Book, sheet: Worksheet, frame: pl.DataFrame, columns: Sequence[C
         autofilter=True,
     )
     heights(sheet, {0: 28, 1: 18, TOP: 30})
+    if book.say.lang != "en":
+        labels(book, sheet, columns, f"workbook_{name.lower()}")
+
+
+def labels(book: Book, sheet: Worksheet, columns: Sequence[Column], section: str) -> None:
+    """Titles above the names of columns, which are English."""
+    style = book.format(bold=True, font_color=TEAL, align="center", indent=0, text_wrap=True)
+    sheet.set_row(TOP - 1, 36)
+    for at, column in enumerate(columns):
+        sheet.write_string(TOP - 1, at, book.say(f"{section}.{column.name}"), style)
 
 
 def header() -> dict[str, Any]:
@@ -90,13 +97,12 @@ def looks(column: Column) -> dict[str, Any]:
 
 def estimates_sheet(book: Book, sheet: Worksheet, estimates: pl.DataFrame) -> None:
     """Write the sheet: a row for each plan and objective, sized by formulas at the objective in force."""
-    sheet.write_string(0, 0, "Estimates", book.title())
-    sheet.write_string(1, 0, "What one replica carries, by plan and objective. The last four columns are formulas: "
-        "they size the fleet at the objective in force, and are empty at others.", book.note())  # fmt: skip
+    sheet.write_string(0, 0, book.say("workbook.estimates_title"), book.title())
+    sheet.write_string(1, 0, book.say("workbook.estimates_note"), book.note())
     table(book, sheet, estimates, ESTIMATES, "Estimates")
     live = [each.formula != "" for each in ESTIMATES].index(True)
     formulas(book, sheet, estimates, live)
-    paper(sheet, repeat=TOP)
+    paper(book, sheet, repeat=TOP)
 
 
 def formulas(book: Book, sheet: Worksheet, estimates: pl.DataFrame, first: int) -> None:
@@ -108,14 +114,14 @@ def formulas(book: Book, sheet: Worksheet, estimates: pl.DataFrame, first: int) 
 
 def prices_sheet(book: Book, sheet: Worksheet, prices: pl.DataFrame, market: str) -> None:
     """Write the sheet: what a device costs, who says so, and room for another price."""
-    sheet.write_string(0, 0, "Prices", book.title())
-    sheet.write_string(1, 0, f"USD per device and hour, {market}, before the discount of the sheet Inputs. "
-        "Edit the yellow cells: the fleets follow.", book.note())  # fmt: skip
+    say = book.say
+    sheet.write_string(0, 0, say("workbook.prices_title"), book.title())
+    sheet.write_string(1, 0, say("workbook.prices_note", market=say.value("value", market)), book.note())
     columns = [each for each in PRICES if each.name in prices.columns]
     table(book, sheet, prices, columns, "Prices")
     at = [each.name for each in columns].index("device_usd_per_hour")
     sheet.data_validation(TOP + 1, at, TOP + prices.height, at, {
         "validate": "decimal", "criteria": ">=", "value": 0, "ignore_blank": True,
-        "error_title": "Not possible", "error_message": "A price is a number, 0 or more; empty where there is none.",
+        "error_title": say("workbook.not_possible"), "error_message": say("workbook.price_guard"),
     })  # fmt: skip
-    paper(sheet, repeat=TOP)
+    paper(book, sheet, repeat=TOP)
