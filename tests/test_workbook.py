@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 import json
 import os
 import random
 import re
 import shutil
+import string
 import subprocess
+import zipfile
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,13 +26,16 @@ from pipeline.core.errors import PipelineError
 from pipeline.fleet.options import Choice, Demand
 from pipeline.fleet.plans import FleetPlan, best_of_each, fleets
 from pipeline.fleet.sizing import TIES, Sizing
+from pipeline.publish.report_words import LANGUAGES, Words, words
 from pipeline.publish.workbook import numbered, write_workbook
 from pipeline.publish.workbook_charts import MOST
+from pipeline.publish.workbook_estimates import ESTIMATES, PRICES
 from pipeline.publish.workbook_fleet import FLEET, TOP, answer, sentence
-from pipeline.publish.workbook_inputs import CELLS, INPUTS, Slice, milliseconds
+from pipeline.publish.workbook_inputs import CELLS, INPUTS, Slice, shown
 from pipeline.publish.workbook_notes import About
 from pipeline.publish.workbook_numbers import ENDS, TPOT_LEVELS_S, TTFT_LEVELS_S, Inputs, fleet, needed, sized_options
 from pipeline.publish.workbook_options import exported
+from pipeline.publish.workbook_words import in_words
 from tests.conftest import AS_OF, invoke
 from tests.support import catalogs
 
@@ -83,25 +89,38 @@ def about() -> About:
 
 @dataclasses.dataclass(frozen=True)
 class Made:
-    """A workbook, and what its formulas stand for."""
+    """A workbook in a language, and what its formulas stand for."""
 
     path: Path
+    say: Words
     estimates: pl.DataFrame
     prices: pl.DataFrame
     rows: pl.DataFrame
 
 
+def workbook(path: Path, lang: str) -> Made:
+    """The workbook of the made-up options."""
+    rows = write_workbook(path, made_up(), made_up_prices(), FIRST, OF, about(), lang)
+    return Made(path, words(lang), *numbered(made_up(), made_up_prices(), FIRST, OF.output_tokens), rows)
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """The workbook of the made-up options."""
-    path = tmp_path_factory.mktemp("workbook") / "fleet.xlsx"
-    rows = write_workbook(path, made_up(), made_up_prices(), FIRST, OF, about())
-    return Made(path, *numbered(made_up(), made_up_prices(), FIRST, OF.output_tokens), rows)
+    """That workbook in English."""
+    return workbook(tmp_path_factory.mktemp("workbook") / "fleet.xlsx", "en")
 
 
-def cells(row: dict[str, Any]) -> list[Any]:
-    """What the cells of a row of the sheet Fleet should show."""
-    return [each.missing if row[each.name] is None else row[each.name] for each in FLEET]
+@pytest.fixture(scope="module")
+def chinese(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    """And in Chinese."""
+    return workbook(tmp_path_factory.mktemp("workbook") / "fleet-zh.xlsx", "zh")
+
+
+def cells(rows: pl.DataFrame, say: Words) -> Iterator[list[Any]]:
+    """What the cells of each row of the sheet Fleet should show."""
+    missing = {each.name: say(f"workbook_values.{each.missing}") if each.missing else "" for each in FLEET}
+    for row in in_words(rows, say).iter_rows(named=True):
+        yield [missing[each.name] if row[each.name] is None else row[each.name] for each in FLEET]
 
 
 def same(got: Any, wanted: Any) -> bool:
@@ -114,13 +133,15 @@ def same(got: Any, wanted: Any) -> bool:
 # ----- what stands in the file
 
 
-def test_cached_values_are_the_pipelines(made: Made) -> None:
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_cached_values_are_the_pipelines(request: pytest.FixtureRequest, lang: str) -> None:
     """A reader that cannot calculate sees right numbers."""
+    made: Made = request.getfixturevalue({"en": "made", "zh": "chinese"}[lang])
     book = openpyxl.load_workbook(made.path, data_only=True)
     assert book.sheetnames == ["Inputs", "Fleet", "Estimates", "Prices", "Charts", "Notes"]
-    for at, row in enumerate(made.rows.iter_rows(named=True), start=TOP + 2):
-        for column, wanted in enumerate(cells(row), start=1):
-            assert same(book["Fleet"].cell(at, column).value, wanted), (FLEET[column - 1].name, row["accelerator"])
+    for at, row in enumerate(cells(made.rows, made.say), start=TOP + 2):
+        for column, wanted in enumerate(row, start=1):
+            assert same(book["Fleet"].cell(at, column).value, wanted), (FLEET[column - 1].name, row)
     first = [book["Charts"].cell(5, column).value for column in range(1, 4)]
     best = made.rows.filter(rank=1).row(0, named=True)
     assert first == [1, best["accelerator"], pytest.approx(best["usd_per_month"])]
@@ -146,6 +167,54 @@ def test_inputs_are_named_guarded_and_within_their_guards(made: Made) -> None:
     guarded = {str(each.sqref) for each in book["Inputs"].data_validations.dataValidation}
     assert guarded == {cell.replace("$", "") for cell in CELLS.values()}
     assert set(book["Estimates"].tables) | set(book["Prices"].tables) == {"Estimates", "Prices"}
+
+
+# ----- languages
+
+
+def test_a_language_changes_words_alone(made: Made, chinese: Made) -> None:
+    """Formulas differ in the texts that they say; names of sheets, cells and columns are the same."""
+    ours, theirs = (openpyxl.load_workbook(each.path) for each in (made, chinese))
+    assert theirs.sheetnames == ours.sheetnames
+    assert {name: each.value for name, each in theirs.defined_names.items()} == {
+        name: each.value for name, each in ours.defined_names.items()
+    }
+    for name, columns in (("Estimates", ESTIMATES), ("Prices", PRICES)):
+        table = theirs[name].tables[name]
+        assert table.ref == ours[name].tables[name].ref
+        assert table.column_names == [each.name for each in columns]
+    for sheet in ours:
+        assert wordless(theirs[sheet.title]) == wordless(sheet)
+
+
+def wordless(sheet: Any) -> dict[str, str]:
+    """Formulas by cell without the texts in them; sentences have an order of their own in each language."""
+    formulas = {cell.coordinate: cell.value for row in sheet.iter_rows() for cell in row if cell.data_type == "f"}
+    return {at: re.sub(r'"[^"]*"', "word", text) for at, text in formulas.items() if "&" not in text}
+
+
+def test_nothing_in_english_is_left(chinese: Made) -> None:
+    """No text of ours stands in the Chinese workbook as it is in English: in a cell, a formula, a chart or a guard."""
+    with zipfile.ZipFile(chinese.path) as file:
+        parts = [file.read(name).decode() for name in file.namelist() if name.endswith(".xml")]
+    texts = {html.unescape(each) for part in parts for each in re.findall(r">([^<>]+)<", part)}
+    texts |= {html.unescape(each) for part in parts for each in re.findall(r' error(?:Title)?="([^"]*)"', part)}
+    texts |= {
+        word for text in texts for literal in re.findall(r'"([^"]*)"', text) for word in (literal, *literal.split(","))
+    }
+    left = texts & (pieces(words("en")) - pieces(chinese.say) - OUTSIDE)
+    assert left == set()
+    assert len(texts & pieces(chinese.say)) > 150
+
+
+def pieces(say: Words) -> set[str]:
+    """Texts that a workbook may hold, cut at their placeholders."""
+    texts = [text for key, text in say.texts.items() if key.startswith(("workbook", "value."))]
+    return {piece for text in texts for piece, *_ in string.Formatter().parse(text)}
+
+
+OUTSIDE = {"accelerator", "Fleet", "Estimates", "Prices", "Charts", "Notes", "Inputs", "memory"}
+"""English words of ours that are names of sheets and columns or made-up values too."""
 
 
 # ----- choices
@@ -225,10 +294,9 @@ def random_inputs(rng: random.Random) -> Inputs:
     )
 
 
-def typed(inputs: Inputs, prices: dict[int, float | None]) -> dict[str, Any]:
+def typed(inputs: Inputs, prices: dict[int, float | None], say: Words) -> dict[str, Any]:
     """The inputs and some prices as edits of cells."""
-    values = {each.name: getattr(inputs, each.of) for each in INPUTS}
-    values["in_tpot_ms"] = milliseconds(inputs.tpot_p95_s)
+    values = {each.name: shown(each.name, getattr(inputs, each.of), say) for each in INPUTS}
     edits = {f"Inputs!{CELLS[name].replace('$', '')}": value for name, value in values.items()}
     return edits | {f"Prices!C{TOP + no}": price for no, price in prices.items()}
 
@@ -254,22 +322,28 @@ def in_libreoffice(path: Path, edits: list[dict[str, Any]], reads: list[str]) ->
     yield from json.loads(done.stdout)
 
 
-def test_libreoffice_recalculates_to_the_pipelines_numbers(made: Made) -> None:
-    """Loaded, recalculated, and after 20 random edits, every cell of Fleet is what the pipeline computes."""
+@pytest.mark.parametrize(("lang", "edited", "spoilt"), [("en", 20, len(BAD)), ("zh", 6, 3)])
+def test_libreoffice_recalculates_to_the_pipelines_numbers(
+    lang: str, edited: int, spoilt: int, request: pytest.FixtureRequest
+) -> None:
+    """Loaded, recalculated, and after random edits, every cell of Fleet is what the pipeline computes."""
+    made: Made = request.getfixturevalue({"en": "made", "zh": "chinese"}[lang])
     rng = random.Random(20261122)  # noqa: S311
-    count = made.prices.height
+    count, say = made.prices.height, made.say
     cases = [
         (
-            random_inputs(rng),
+            dataclasses.replace(random_inputs(rng), estimate=list(ENDS)[at % len(ENDS)]),
             {no: rng.choice([None, round(rng.uniform(0.2, 9), 3)]) for no in rng.sample(range(1, count + 1), 3)},
         )
-        for _ in range(20)
+        for at in range(edited)
     ]
     block = f"Fleet!A{TOP + 2}:{xl_col_to_name(len(FLEET) - 1)}{TOP + 1 + count}"
     charts = f"Charts!A5:C{4 + min(MOST, count)}"
-    wrong = [{f"Inputs!{CELLS[name].replace('$', '')}": value for name, value in each.items()} for each in BAD]
-    back = typed(FIRST, {})
-    edits = [typed(*case) for case in cases] + [edit for each in wrong for edit in (back | each, back)]
+    wrong = [
+        {f"Inputs!{CELLS[name].replace('$', '')}": value for name, value in each.items()} for each in BAD[-spoilt:]
+    ]
+    back = typed(FIRST, {}, say)
+    edits = [typed(*case, say) for case in cases] + [edit for each in wrong for edit in (back | each, back)]
     loaded, recalculated, *states = in_libreoffice(made.path, edits, [block, "Fleet!A2:A3", charts])
     assert all(state["errors"] == 0 for state in [loaded, recalculated, *states])
     prices = made.prices
@@ -282,9 +356,9 @@ def test_libreoffice_recalculates_to_the_pipelines_numbers(made: Made) -> None:
                 device_usd_per_hour=pl.when(of_row).then(price).otherwise("device_usd_per_hour")
             )
         check(state, made, prices, inputs)
-    for wrong_state, right_state in zip(states[20::2], states[21::2], strict=True):
-        assert wrong_state["cells"]["Fleet!A2:A3"][0][0].startswith("An input cannot be")
-        assert {row[2] for row in wrong_state["cells"][block]} == {"no plan keeps the objective"}
+    for wrong_state, right_state in zip(states[edited::2], states[edited + 1 :: 2], strict=True):
+        assert wrong_state["cells"]["Fleet!A2:A3"][0][0] == say("workbook.wrong")
+        assert {row[2] for row in wrong_state["cells"][block]} == {say("workbook_values.no_plan")}
         check(right_state, made, prices, FIRST)
 
 
@@ -292,10 +366,13 @@ def check(state: dict[str, Any], made: Made, prices: pl.DataFrame, inputs: Input
     """A state of the workbook says what the pipeline computes from the same inputs."""
     rows = fleet(made.estimates, prices, inputs, OF.output_tokens)
     block, lines, charts = state["cells"].values()
-    for got, row in zip(block, rows.iter_rows(named=True), strict=True):
-        for column, shown, wanted in zip(FLEET, got, cells(row), strict=True):
-            assert same(shown, wanted), (column.name, row["accelerator"], shown, wanted, inputs)
-    assert [line[0] for line in lines] == [sentence(inputs, OF), answer(rows)]
+    for got, row in zip(block, cells(rows, made.say), strict=True):
+        for column, told, wanted in zip(FLEET, got, row, strict=True):
+            assert same(told, wanted), (column.name, row, told, wanted, inputs)
+    assert [line[0] for line in lines] == [
+        sentence(inputs, OF, made.say),
+        answer(in_words(rows, made.say), made.say),
+    ]
     ranked = rows.drop_nulls("rank").sort("rank").head(MOST)
     names = [name.strip() for name in ranked["accelerator"]]  # LibreOffice trims the cached text of a formula
     assert [line[1].strip() for line in charts if line[1]] == names
@@ -316,11 +393,46 @@ def test_command_writes_a_workbook_that_says_how_it_was_made(tmp_path: Path) -> 
     assert book["Fleet"]["B6"].value == "h100-sxm-80gb"
 
 
+def test_command_speaks_chinese(tmp_path: Path) -> None:
+    """The same cells in other words: heads, the answer, and what the catalogs say of a plan."""
+    say = words("zh")
+    for lang in LANGUAGES:
+        invoke("export", tmp_path / f"{lang}.xlsx", *COMMAND, "--lang", lang)
+    english, chinese = (openpyxl.load_workbook(tmp_path / f"{lang}.xlsx", data_only=True) for lang in LANGUAGES)
+    assert [cell.value for cell in chinese["Fleet"][TOP + 1]] == [say(f"workbook_fleet.{each.name}") for each in FLEET]
+    ours, theirs = (dict(zip(FLEET, book["Fleet"][TOP + 2], strict=True)) for book in (english, chinese))
+    for column, cell in theirs.items():
+        wanted = ours[column].value
+        known = {"confidence": "value", "limited_by": "value"}.get(column.name)
+        if column.name not in {"plan", "holds_at_bad_end"}:
+            assert cell.value == (say.value(known, wanted) if known else wanted)
+    assert say.value("value", "on-demand") in str(chinese["Prices"]["A2"].value)
+
+
+@pytest.mark.parametrize(("english", "chinese"), [
+    ({"plan": "fp8 weights, bf16 KV, vllm, TP 4, PP 2"}, ("fp8", "bf16", "vllm, TP 4, PP 2")),
+    ({"plan": "bf16, sglang, TP 1"}, ("bf16, sglang, TP 1",)),
+    ({"price_note": "0.63 of on-demand, assumed"}, ("0.63",)),
+    ({"price_note": "owned, at us-average"}, ("us-average",)),
+])  # fmt: skip
+def test_values_keep_what_they_are_made_of(english: dict[str, str], chinese: tuple[str, ...]) -> None:
+    """A text with numbers and names in it is said in Chinese with the same ones, and in English as it was."""
+    frame = pl.DataFrame([english])
+    assert_frame_equal(in_words(frame, words("en")), frame)
+    (told,) = in_words(frame, words("zh")).row(0)
+    assert all(part in told for part in chinese)
+    assert not re.search("weights|assumed|owned", told)
+
+
 @pytest.mark.parametrize(("words", "told"), [
     (("fleet.ods",), "must end in .xlsx or .csv or .parquet"),
     (("fleet.xlsx", "--zones", "3"), "cannot follow --zones"),
     (("fleet.xlsx", "--arrival-cv", "2", "--availability", "0.999"), "cannot follow --arrival-cv and --availability"),
     (("/dev/null/fleet.xlsx",), "cannot be written"),
+    (("fleet.csv", "--lang", "zh"), "--lang: only the workbook"),
+    (("fleet.parquet", "--lang", "en"), "--lang: only the workbook"),
+    (("fleet.xlsx", "--focus", "--lang", "zh"), "--lang: only the workbook"),
+    (("fleet.xlsx", "--lang", "fr"), "'fr' is not one of"),
 ])  # fmt: skip
 def test_what_cannot_be_exported_is_told(words: tuple[str, ...], told: str, tmp_path: Path) -> None:
     """A usage error with the way out, and no file."""

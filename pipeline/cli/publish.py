@@ -37,6 +37,9 @@ OF_FOCUS = {"focus", "months"}
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--model", help="Model: id, alias or Hugging Face id; a fleet must have one.")
 @demand_options
+@click.option(
+    "--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True, help="Language of a fleet's workbook."
+)
 @click.option("--focus", is_flag=True, help="Export what the fleet will cost, month by month, in columns of FOCUS.")
 @click.option("--months", type=click.IntRange(1, 120), default=12, show_default=True, help="With --focus: how many.")
 @click.option("--answer", metavar="NAME", help="Export the answer to this question of a run: `capgrid ask` lists them.")
@@ -52,6 +55,7 @@ def export(file: Path, catalogs_folder: Path | None, **asked: Any) -> None:
     \b
     Examples:
       capgrid export fleet.xlsx --model llama-3.1-70b --requests-per-s 20 --prompt-tokens 2048 --output-tokens 300
+      capgrid export fleet.xlsx --model llama-3.1-70b --requests-per-s 20 --lang zh
       capgrid export cost.csv --focus --model llama-3.1-70b --traffic chat-business-hours --requests-per-s 20
       capgrid export needed.xlsx --answer devices_needed --model llama-3.1-8b --set requests_per_s=20
     """  # noqa: D301
@@ -61,6 +65,7 @@ def export(file: Path, catalogs_folder: Path | None, **asked: Any) -> None:
         raise UsageError(f"{file}: what kind of file? Its name must end in {' or '.join(SUFFIXES)}")
     kind = kind_of(asked)
     refuse_others(kind)
+    refuse_language(kind, file)
     try:
         talk(f"{file}: {WRITERS[kind](file, asked, loaded(catalogs_folder))}")
     except OSError as error:
@@ -96,7 +101,7 @@ def refuse_others(kind: str) -> None:
 
     given = typed_parameters()
     read = {
-        "answer": OF_ANSWERS | ANYWHERE | set(NARROWING),
+        "answer": OF_ANSWERS | ANYWHERE | set(NARROWING) | {"lang"},
         "focus": {each.name for each in given} - OF_ANSWERS,
         "fleet": {each.name for each in given} - OF_ANSWERS - OF_FOCUS,
     }[kind]
@@ -107,6 +112,21 @@ def refuse_others(kind: str) -> None:
             "fleet": "--months goes with --focus, --run and --out with --answer",
         }
         raise UsageError(f"{' and '.join(wrong)}: not read here; {why[kind]}")
+
+
+def refuse_language(kind: str, file: Path) -> None:
+    """Refuse a language for rows: their columns are English, as SQL and programs name them.
+
+    Raises:
+        UsageError: --lang with anything but the workbook of a fleet.
+    """
+    from pipeline.core.errors import UsageError  # noqa: PLC0415
+
+    if file.suffix.lower() == ".xlsx" and kind == "fleet":
+        return
+    if any(each.name == "lang" for each in typed_parameters()):
+        rows = f"the rows of --{kind}" if kind != "fleet" else "rows"
+        raise UsageError(f"--lang: only the workbook of a fleet (.xlsx) has a language; {rows} are in English")
 
 
 def typed_parameters() -> list[click.Parameter]:
@@ -146,7 +166,7 @@ def write_fleet(file: Path, asked: dict[str, Any], catalogs: Catalogs) -> str:
     """Every fleet, cheapest first, as rows; or the workbook."""
     plan, as_of = plan_of(asked, catalogs), asked["as_of"]
     if file.suffix.lower() == ".xlsx":
-        return f"{write_workbook(file, plan, catalogs, as_of).height:,} accelerators"
+        return f"{write_workbook(file, plan, catalogs, as_of, asked['lang']).height:,} accelerators"
     from pipeline.fleet.plans import fleets  # noqa: PLC0415
 
     rows = fleets(plan, catalogs, as_of)
@@ -154,11 +174,11 @@ def write_fleet(file: Path, asked: dict[str, Any], catalogs: Catalogs) -> str:
     return f"{rows.height:,} fleets"
 
 
-def write_workbook(file: Path, plan: FleetPlan, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
+def write_workbook(file: Path, plan: FleetPlan, catalogs: Catalogs, as_of: date, lang: str) -> pl.DataFrame:
     """The workbook whose formulas follow its inputs."""
     from pipeline.publish.workbook_options import exported  # noqa: PLC0415
 
-    return exported(file, plan, catalogs, as_of, own_version(), typed())
+    return exported(file, plan, catalogs, as_of, own_version(), typed(), lang)
 
 
 def own_version() -> str:

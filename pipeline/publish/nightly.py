@@ -28,7 +28,7 @@ from pipeline.answers.make import make
 from pipeline.answers.store import opened
 from pipeline.core.errors import PipelineError, RunError
 from pipeline.grid.files import check_link, make_folder, whole, write_json
-from pipeline.grid.run import LATEST, REJECTED, check_run, job_of, publish, reject
+from pipeline.grid.run import LATEST, REJECTED, check_run, find_run, job_of, publish, reject
 from pipeline.publish.history import beyond_bounds, figures, read_history, remember
 from pipeline.publish.report import write_report
 from pipeline.publish.tables import write_csv
@@ -239,10 +239,9 @@ def go(night: Night, catalogs: Catalogs, version: str, record: Record) -> None:
 def last_good(out: Path) -> Path | None:
     """The run that `latest` points at; none where there is none, or where it is damaged."""
     try:
-        check_run(out / LATEST)
+        return find_run(out)
     except RunError:
         return None
-    return (out / LATEST).resolve()
 
 
 def is_same(job: Job, before: Path) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 from polars import col
 
-from pipeline.grid.run import estimates_path
+from pipeline.grid.partitions import parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,7 +68,7 @@ PLAN_ORDER = ("device_count", "engine", "kv", "tp", "pp", "ep", "dp")
 
 def estimates(run: Path, models: Sequence[str]) -> pl.LazyFrame:
     """The curves of some models, only of batches that fit; other models' files are not opened."""
-    return pl.concat(plain(estimates_path(run, model)) for model in models).filter("fits")
+    return pl.concat(plain(path) for model in models for path in parts_of(run, "estimates", model)).filter("fits")
 
 
 def curves(run: Path, plans: pl.DataFrame) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Words of the report in each language: one TOML a language, keys in sections, `{placeholders}` in the texts."""
+"""Words of the report and the workbook: one TOML a language, keys in sections, `{placeholders}` in the texts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def words(lang: str) -> Words:
     """The words of a language.
 
     Raises:
-        UnknownNameError: the report is not written in it.
+        UnknownNameError: nothing is written in it.
     """
     if lang not in LANGUAGES:
         raise UnknownNameError("language", lang, LANGUAGES)

@@ -104,7 +104,7 @@ def write_xlsx(frame: pl.DataFrame, path: Path, title: str, notes: Sequence[tupl
         rows.write_string(0, 0, title, book.title())
         heights(rows, {0: 28})
         native_table(book, rows, plain(frame))
-        paper(rows, repeat=TOP)
+        paper(book, rows, repeat=TOP)
         if frame.width > WIDEST:
             rows.fit_to_pages(0, 0)
             rows.set_print_scale(60)
@@ -171,4 +171,4 @@ def notes_sheet(book: Book, sheet: Any, notes: Sequence[tuple[str, str]]) -> Non
         book.write(sheet, row, 1, text, book.format("words", text_wrap=True, valign="top"))
         lines = sum(1 + len(line) // LINE_LENGTH for line in text.split("\n"))
         heights(sheet, {row: min(LINE_HEIGHT * lines + 2, TALLEST)})
-    paper(sheet)
+    paper(book, sheet)

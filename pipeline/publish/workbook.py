@@ -9,6 +9,7 @@ import xlsxwriter
 
 from pipeline.core.errors import PipelineError
 from pipeline.grid.files import whole
+from pipeline.publish.report_words import words
 from pipeline.publish.tables import OPTIONS, at_midnight
 from pipeline.publish.workbook_cells import Book
 from pipeline.publish.workbook_charts import charts_sheet
@@ -18,6 +19,7 @@ from pipeline.publish.workbook_inputs import TOP as INPUTS_TOP
 from pipeline.publish.workbook_inputs import inputs_sheet
 from pipeline.publish.workbook_notes import About, notes_sheet
 from pipeline.publish.workbook_numbers import fleet, needed, plan_words, sized_options
+from pipeline.publish.workbook_words import in_words
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +32,13 @@ MOST_ROWS = 100_000
 
 
 def write_workbook(
-    path: Path, options: pl.DataFrame, prices: pl.DataFrame, inputs: Inputs, of: Slice, about: About
+    path: Path,
+    options: pl.DataFrame,
+    prices: pl.DataFrame,
+    inputs: Inputs,
+    of: Slice,
+    about: About,
+    lang: str = "en",
 ) -> pl.DataFrame:
     """Write the workbook; its formulas carry the values that they compute.
 
@@ -41,27 +49,31 @@ def write_workbook(
         inputs: what the yellow cells hold at first.
         of: what the estimates are of.
         about: where the numbers come from.
+        lang: language of the words; names of sheets, cells and columns of tables are English in each.
 
     Returns:
-        The rows of the sheet Fleet.
+        The rows of the sheet Fleet, in English.
 
     Raises:
         PipelineError: no plan keeps any of the objectives, or there are too many.
+        UnknownNameError: the workbook is not written in the language.
     """
+    say = words(lang)
     estimates, priced = numbered(options, prices, inputs, of.output_tokens)
     rows = fleet(estimates, priced, inputs, of.output_tokens)
+    shown = in_words(rows, say)
     with whole(path) as temporary, xlsxwriter.Workbook(str(temporary), OPTIONS) as workbook:
-        told = {"title": f"Fleet for {of.model}", "author": f"capgrid {about.version}"}
+        told = {"title": say("workbook.document", model=of.model), "author": f"capgrid {about.version}"}
         workbook.set_properties(told | {"created": at_midnight(about.as_of)})
         workbook.set_calc_mode("auto")
-        book = Book(workbook)
+        book = Book(workbook, say)
         sheets = {name: workbook.add_worksheet(name) for name in SHEETS}
         inputs_sheet(book, sheets["Inputs"], inputs, of)
-        headline(book, sheets["Inputs"], (INPUTS_TOP - 1, 0), rows)
-        fleet_sheet(book, sheets["Fleet"], rows, inputs, of)
-        estimates_sheet(book, sheets["Estimates"], sized_options(estimates, inputs))
-        prices_sheet(book, sheets["Prices"], priced, of.market)
-        charts_sheet(book, sheets["Charts"], rows)
+        headline(book, sheets["Inputs"], (INPUTS_TOP - 1, 0), shown)
+        fleet_sheet(book, sheets["Fleet"], shown, inputs, of)
+        estimates_sheet(book, sheets["Estimates"], in_words(sized_options(estimates, inputs), say))
+        prices_sheet(book, sheets["Prices"], in_words(priced, say), of.market)
+        charts_sheet(book, sheets["Charts"], shown)
         notes_sheet(book, sheets["Notes"], of, about)
         for name, colour in SHEETS.items():
             sheets[name].set_tab_color(colour)

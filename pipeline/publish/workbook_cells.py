@@ -99,8 +99,8 @@ def side(shape: str) -> dict[str, Any]:
 def quoted(text: str) -> str:
     """A text as formulas write it.
 
-    >>> quoted('a "b"')
-    '"a ""b"""'
+    >>> quoted('a "b" c')
+    '"a ""b"" c"'
     """
     return '"' + text.replace('"', '""') + '"'
 
@@ -136,6 +136,11 @@ class Book:
             self.made[key] = self.workbook.add_format(looks)
         return self.made[key]
 
+    @property
+    def slants(self) -> bool:
+        """Whether small print is in italics, which Chinese does not have."""
+        return self.say.lang == "en"
+
     def cell(self, shape: str, *, is_input: bool = False, **more: Any) -> Format:
         """A format with lines around; an input is yellow."""
         looks = {"bg_color": YELLOW, "border_color": "#E0C36A", "font_color": "#0B4F9E"} if is_input else {}
@@ -147,7 +152,7 @@ class Book:
 
     def note(self) -> Format:
         """Small print."""
-        return self.format(italic=True, font_color=GREY, indent=0)
+        return self.format(italic=self.slants, font_color=GREY, indent=0)
 
     def header(self) -> Format:
         """The head of a column."""

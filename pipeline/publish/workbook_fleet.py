@@ -113,7 +113,7 @@ def fleet_sheet(book: Book, sheet: Worksheet, rows: pl.DataFrame, inputs: Inputs
     first, width = TOP + 2, len(FLEET) - 1
     for rule, look in (
         (f"=${LETTERS['rank']}{first}=1", {"bg_color": GREEN, "bold": True}),
-        (f'=${LETTERS["pick"]}{first}=""', {"font_color": GREY, "italic": True}),
+        (f'=${LETTERS["pick"]}{first}=""', {"font_color": GREY, "italic": book.slants}),
     ):
         style = book.workbook.add_format(look)
         sheet.conditional_format(TOP + 1, 0, last, width, {"type": "formula", "criteria": rule, "format": style})

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.publish.workbook_cells import RED, ROW_HEIGHT, Book, heights, paper
+from pipeline.publish.workbook_cells import RED, ROW_HEIGHT, Book, heights, paper, quoted
 from pipeline.publish.workbook_numbers import ENDS, Inputs, level_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from xlsxwriter.worksheet import Worksheet
+
+    from pipeline.publish.report_words import Words
 
 SHEET = "Inputs"
 TOP = 3
@@ -21,19 +23,16 @@ LADDER = 6
 
 @dataclass(frozen=True)
 class Input:
-    """One yellow cell: its name in formulas, its words, and the rule that a value must keep."""
+    """One yellow cell: its name in formulas, and the rule that a value must keep; its words stand in `strings/`."""
 
     name: str
-    words: str
     of: str
     """Field of `Inputs`."""
     shape: str
-    told: str
     rule: str
     """Of the cell `{0}`, as a formula."""
-    must: str
-    valid: dict[str, Any] = field(default_factory=dict)
-    """How the spreadsheet itself guards the cell (data validation)."""
+    valid: dict[str, Any]
+    """How the spreadsheet itself guards the cell (data validation); a list has its `source` in braces."""
 
 
 def between(low: float, high: float, kind: str = "decimal") -> dict[str, Any]:
@@ -42,37 +41,20 @@ def between(low: float, high: float, kind: str = "decimal") -> dict[str, Any]:
 
 
 INPUTS = (
-    Input("in_requests_per_s", "Requests per second, mean", "requests_per_s", "number",
-          "of the whole fleet, over the time that is paid for", "AND({0}>0,{0}<=10^9)", "must be above 0",
+    Input("in_requests_per_s", "requests_per_s", "number", "AND({0}>0,{0}<=10^9)",
           {"validate": "decimal", "criteria": ">", "value": 0}),
-    Input("in_peak_factor", "Peak over mean", "peak_factor_ratio", "factor",
-          "1 where the rate above is the peak already", "AND({0}>=0.001,{0}<=10^6)", "must be 0.001 to a million",
-          between(0.001, 1_000_000)),
-    Input("in_headroom", "Headroom", "headroom_ratio", "share", "added to the peak: growth, errors of the estimate",
-          "AND({0}>=0,{0}<=100)", "must be 0 % or more", between(0, 100)),
-    Input("in_spare", "Spare replicas", "spare_replicas", "count", "beyond those that work: failures, roll-outs",
-          "AND({0}>=0,{0}<=10^6,{0}=INT({0}))", "must be a whole number, 0 or more",
+    Input("in_peak_factor", "peak_factor_ratio", "factor", "AND({0}>=0.001,{0}<=10^6)", between(0.001, 1_000_000)),
+    Input("in_headroom", "headroom_ratio", "share", "AND({0}>=0,{0}<=100)", between(0, 100)),
+    Input("in_spare", "spare_replicas", "count", "AND({0}>=0,{0}<=10^6,{0}=INT({0}))",
           between(0, 1_000_000, "integer")),
-    Input("in_reserve", "Reserve for interruptions", "interruption_ratio", "share",
-          "share of the replicas that work, kept besides: spot devices may go", "AND({0}>=0,{0}<=1)",
-          "must be 0 to 100 %", between(0, 1)),
-    Input("in_ttft_s", "Time to first token, p95, at most (s)", "ttft_p95_s", "number",
-          "between two levels the stricter one counts", "{0}>=MIN({ttft})", "is stricter than the strictest level"),
-    Input("in_tpot_ms", "Time per output token, p95, at most (ms)", "tpot_p95_s", "number",
-          "between two levels the stricter one counts", "{0}>=MIN({tpot})", "is stricter than the strictest level"),
-    Input("in_estimate", "Estimate to plan with", "estimate", "number",
-          "the bad and the good end are those of the 80 % band", "OR({ends})", "choose from the list",
-          {"validate": "list", "source": list(ENDS)}),
-    Input("in_hours", "Hours per month", "hours_per_month", "number", "8,766 hours a year are 730.5 a month",
-          "AND({0}>0,{0}<=744)", "must be 1 to 744", between(0.01, 744)),
-    Input("in_discount", "Discount on the prices", "discount_ratio", "share",
-          "your contract, off every price of the sheet Prices", "AND({0}>=0,{0}<=1)", "must be 0 to 100 %",
-          between(0, 1)),
-    Input("in_electricity", "Electricity, USD per kWh", "electricity_usd_per_kwh", "money",
-          "0 where the price of a device holds it, as in a cloud", "AND({0}>=0,{0}<=100)",
-          "must be 0 to 100", between(0, 100)),
-    Input("in_pue", "PUE", "pue_ratio", "factor", "power of the site over power of its computers",
-          "AND({0}>=1,{0}<=10)", "must be 1 to 10", between(1, 10)),
+    Input("in_reserve", "interruption_ratio", "share", "AND({0}>=0,{0}<=1)", between(0, 1)),
+    Input("in_ttft_s", "ttft_p95_s", "number", "{0}>=MIN({ttft})", {"validate": "list", "source": "={ttft}"}),
+    Input("in_tpot_ms", "tpot_p95_s", "number", "{0}>=MIN({tpot})", {"validate": "list", "source": "={tpot}"}),
+    Input("in_estimate", "estimate", "number", "OR({ends})", {"validate": "list", "source": "{ends}"}),
+    Input("in_hours", "hours_per_month", "number", "AND({0}>0,{0}<=744)", between(0.01, 744)),
+    Input("in_discount", "discount_ratio", "share", "AND({0}>=0,{0}<=1)", between(0, 1)),
+    Input("in_electricity", "electricity_usd_per_kwh", "money", "AND({0}>=0,{0}<=100)", between(0, 100)),
+    Input("in_pue", "pue_ratio", "factor", "AND({0}>=1,{0}<=10)", between(1, 10)),
 )  # fmt: skip
 CELLS = {each.name: f"$B${TOP + 2 + at}" for at, each in enumerate(INPUTS)}
 """The yellow cells by name."""
@@ -103,18 +85,23 @@ def inputs_sheet(book: Book, sheet: Worksheet, inputs: Inputs, of: Slice) -> Non
     """Write the sheet."""
     for column, width in enumerate((42, 18, 64, 36, 2, 2, 12, 12, 12)):
         sheet.set_column(column, column, width)
-    sheet.write_string(0, 0, "Fleet for a rate of requests", book.title())
-    sheet.write_string(1, 0, "Change the yellow cells; the sheets Fleet and Charts follow.", book.note())
+    sheet.write_string(0, 0, book.say("workbook.inputs_title"), book.title())
+    sheet.write_string(1, 0, book.say("workbook.inputs_note"), book.note())
     rows = range(TOP + 1, TOP + 2 * len(INPUTS) + 6)
     heights(sheet, {0: 28, 1: 18, 2: 26, TOP: 34} | dict.fromkeys(rows, ROW_HEIGHT))
     ladder(book, sheet, of)
-    for column, text in enumerate(("Input", "Value", "What it is", "Check")):
-        sheet.write_string(TOP, column, text, book.header())
+    headers(book, sheet, TOP, ("input", "value", "what", "check"))
     for at, each in enumerate(INPUTS):
         write_input(book, sheet, TOP + 1 + at, each, inputs, of)
     row = derived(book, sheet, TOP + 2 + len(INPUTS), inputs, of)
     made_for(book, sheet, row + 1, of)
-    paper(sheet)
+    paper(book, sheet)
+
+
+def headers(book: Book, sheet: Worksheet, row: int, keys: Sequence[str], first: int = 0) -> None:
+    """Heads of columns, by key of their words; an empty one has none."""
+    for column, key in enumerate(keys, start=first):
+        sheet.write_string(row, column, book.say(f"workbook.{key}") if key else "", book.header())
 
 
 def ranges(of: Slice) -> dict[str, str]:
@@ -129,60 +116,67 @@ def ranges(of: Slice) -> dict[str, str]:
 
 def ladder(book: Book, sheet: Worksheet, of: Slice) -> None:
     """The objectives that the sheet Estimates holds."""
-    titles = ("Levels of TTFT (s)", "Levels of TPOT (ms)", "the same (s)")
+    headers(book, sheet, TOP, ("levels_ttft", "levels_tpot", "levels_tpot_s"), LADDER)
     values = (of.ttft_levels_s, [milliseconds(each) for each in of.tpot_levels_s], of.tpot_levels_s)
-    for at, (title, column) in enumerate(zip(titles, values, strict=True)):
-        sheet.write_string(TOP, LADDER + at, title, book.header())
+    for at, column in enumerate(values):
         for row, value in enumerate(column):
             sheet.write_number(TOP + 1 + row, LADDER + at, value, book.cell("number"))
 
 
+def shown(name: str, value: Any, say: Words) -> Any:
+    """The value of an input as people type it."""
+    if name == "in_tpot_ms":
+        return milliseconds(value)
+    return say(f"workbook_values.{value}") if name == "in_estimate" else value
+
+
 def write_input(book: Book, sheet: Worksheet, row: int, each: Input, inputs: Inputs, of: Slice) -> None:
     """One input: words, value, explanation, and a check that holds for pasted values too."""
-    value = getattr(inputs, each.of)
-    shown = milliseconds(value) if each.name == "in_tpot_ms" else value
-    sheet.write_string(row, 0, each.words, book.cell("words"))
-    book.write(sheet, row, 1, shown, book.cell(each.shape, is_input=True, bold=True))
-    sheet.write_string(row, 2, each.told, book.cell("words", font_color="#52606D"))
+    say = book.say
+    value = shown(each.name, getattr(inputs, each.of), say)
+    sheet.write_string(row, 0, say(f"workbook_inputs.{each.name}"), book.cell("words"))
+    book.write(sheet, row, 1, value, book.cell(each.shape, is_input=True, bold=True))
+    sheet.write_string(row, 2, say(f"workbook_inputs_told.{each.name}"), book.cell("words", font_color="#52606D"))
     book.workbook.define_name(each.name, f"={SHEET}!{CELLS[each.name]}")
-    ends = ",".join(f'in_estimate="{name}"' for name in ENDS)
-    rule = each.rule.format(each.name, ends=ends, **ranges(of))
+    ends = [say(f"workbook_values.{name}") for name in ENDS]
+    rule = each.rule.format(each.name, ends=",".join(f"in_estimate={quoted(name)}" for name in ends), **ranges(of))
     number = "" if each.name == "in_estimate" else f"ISNUMBER({each.name}),"
-    style = book.cell("words", font_color=RED)
-    sheet.write_formula(row, 3, f'=IF(IFERROR(AND({number}{rule}),FALSE),"","{each.must}")', style, "")
-    guards = {"in_ttft_s": "ttft", "in_tpot_ms": "tpot"}
-    levels = {"validate": "list", "source": f"={ranges(of)[guards[each.name]]}"} if each.name in guards else each.valid
-    sheet.data_validation(row, 1, row, 1, levels | {"error_title": "Not possible", "error_message": guard(each)})
+    must = quoted(say(f"workbook_inputs_must.{each.name}"))
+    check = f'=IF(IFERROR(AND({number}{rule}),FALSE),"",{must})'
+    sheet.write_formula(row, 3, check, book.cell("words", font_color=RED), "")
+    sheet.data_validation(row, 1, row, 1, guard(each, ends, of, say))
 
 
-def guard(each: Input) -> str:
-    """What the spreadsheet says to a value that cannot be."""
-    return "Choose one from the list." if each.must.startswith(("is", "choose")) else f"{each.words}: {each.must}."
+def guard(each: Input, ends: Sequence[str], of: Slice, say: Words) -> dict[str, Any]:
+    """The validation of a cell, and what the spreadsheet says to a value that cannot be."""
+    told = {"error_title": say("workbook.not_possible")}
+    if each.valid["validate"] == "list":
+        source = ends if each.valid["source"] == "{ends}" else each.valid["source"].format(**ranges(of))
+        return {"validate": "list", "source": source, "error_message": say("workbook.choose")} | told
+    words = {"input": say(f"workbook_inputs.{each.name}"), "must": say(f"workbook_inputs_must.{each.name}")}
+    return each.valid | told | {"error_message": say("workbook.guard", **words)}
 
 
 def derived(book: Book, sheet: Worksheet, row: int, inputs: Inputs, of: Slice) -> int:
     """What the inputs come to, in named cells that other sheets use; returns the row after."""
-    at = ranges(of)
+    at, say = ranges(of), book.say
+    bad, good = (quoted(say(f"workbook_values.{name}")) for name in ("bad end", "good end"))
     told = [
-        ("plan_requests_per_s", "Rate to plan for (requests/s)", "number", inputs.plan_requests_per_s,
-         "=IF(inputs_ok,in_requests_per_s*in_peak_factor*(1+in_headroom),0)",
-         "mean x peak x (1 + headroom)"),
-        ("level_ttft_s", "Objective used: TTFT p95 (s)", "number", level_of(of.ttft_levels_s, inputs.ttft_p95_s),
-         f"=IFERROR(INDEX({at['ttft']},MATCH(in_ttft_s,{at['ttft']},1)),0)", "the loosest level that keeps the input"),
-        ("level_tpot_s", "Objective used: TPOT p95 (s)", "number", level_of(of.tpot_levels_s, inputs.tpot_p95_s),
-         f"=IFERROR(INDEX({at['tpot_s']},MATCH(in_tpot_ms,{at['tpot']},1)),0)",
-         "the loosest level that keeps the input"),
-        ("case_no", "Estimate used", "count", 1 + list(ENDS).index(inputs.estimate),
-         '=IF(in_estimate="good end",3,IF(in_estimate="bad end",2,1))', "1 expected, 2 bad end, 3 good end"),
-        ("inputs_ok", "Inputs are possible", "truth", True,
-         f"=SUMPRODUCT(LEN($D${TOP + 2}:$D${TOP + 1 + len(INPUTS)}))=0",
-         "else no fleet is shown; the column Check says why"),
+        ("plan_requests_per_s", "number", inputs.plan_requests_per_s,
+         "=IF(inputs_ok,in_requests_per_s*in_peak_factor*(1+in_headroom),0)"),
+        ("level_ttft_s", "number", level_of(of.ttft_levels_s, inputs.ttft_p95_s),
+         f"=IFERROR(INDEX({at['ttft']},MATCH(in_ttft_s,{at['ttft']},1)),0)"),
+        ("level_tpot_s", "number", level_of(of.tpot_levels_s, inputs.tpot_p95_s),
+         f"=IFERROR(INDEX({at['tpot_s']},MATCH(in_tpot_ms,{at['tpot']},1)),0)"),
+        ("case_no", "count", 1 + list(ENDS).index(inputs.estimate),
+         f"=IF(in_estimate={good},3,IF(in_estimate={bad},2,1))"),
+        ("inputs_ok", "truth", True, f"=SUMPRODUCT(LEN($D${TOP + 2}:$D${TOP + 1 + len(INPUTS)}))=0"),
     ]  # fmt: skip
-    for column, text in enumerate(("What they come to", "", "How")):
-        sheet.write_string(row, column, text, book.header())
-    for line, (name, words, shape, value, formula, how) in enumerate(told, start=row + 1):
-        sheet.write_string(line, 0, words, book.cell("words"))
+    headers(book, sheet, row, ("come_to", "", "how"))
+    for line, (name, shape, value, formula) in enumerate(told, start=row + 1):
+        sheet.write_string(line, 0, say(f"workbook_derived.{name}"), book.cell("words"))
         sheet.write_formula(line, 1, formula, book.cell(shape), 0 if value is None else value)
+        how = say(f"workbook_derived_told.{name}")
         sheet.write_string(line, 2, how, book.cell("words", font_color="#52606D"))
         book.workbook.define_name(name, f"={SHEET}!$B${line + 1}")
     return row + 1 + len(told)
@@ -190,13 +184,14 @@ def derived(book: Book, sheet: Worksheet, row: int, inputs: Inputs, of: Slice) -
 
 def made_for(book: Book, sheet: Worksheet, row: int, of: Slice) -> None:
     """What cannot be changed here: other models and lengths have other estimates."""
-    told = [
-        ("model", "Model", of.model), ("prompt_tokens", "Prompt tokens", of.prompt_tokens),
-        ("output_tokens", "Output tokens", of.output_tokens), ("market", "Market of the prices", of.market),
-    ]  # fmt: skip
-    for column, text in enumerate(("Made for", "", "Other ones need another export")):
-        sheet.write_string(row, column, text, book.header())
-    for line, (name, words, value) in enumerate(told, start=row + 1):
-        sheet.write_string(line, 0, words, book.cell("words"))
+    told = {
+        "model": of.model,
+        "prompt_tokens": of.prompt_tokens,
+        "output_tokens": of.output_tokens,
+        "market": book.say.value("value", of.market),
+    }
+    headers(book, sheet, row, ("made_for", "", "made_for_others"))
+    for line, (name, value) in enumerate(told.items(), start=row + 1):
+        sheet.write_string(line, 0, book.say(f"workbook.{name}"), book.cell("words"))
         book.write(sheet, line, 1, value, book.cell("number" if isinstance(value, str) else "count"))
         book.workbook.define_name(f"for_{name}", f"={SHEET}!$B${line + 1}")

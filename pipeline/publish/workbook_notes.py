@@ -4,37 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from unicodedata import east_asian_width
 
-from pipeline.publish.workbook_cells import TEAL, Book, heights, paper
+import polars as pl
+
+from pipeline.publish.workbook_cells import ROW_HEIGHT, TEAL, Book, heights, paper
 from pipeline.publish.workbook_charts import MOST
 from pipeline.publish.workbook_estimates import ESTIMATES
 from pipeline.publish.workbook_fleet import FLEET
+from pipeline.publish.workbook_numbers import KEY_STEP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import date
 
-    import polars as pl
     from xlsxwriter.worksheet import Worksheet
 
+    from pipeline.publish.report_words import Words
     from pipeline.publish.workbook_inputs import Slice
 
 LINE_HEIGHT, LINE_LENGTH = 16, 128
 """Of a row in points; characters that its second cell holds."""
-
-CONFIDENCE = {
-    "calibrated": "this engine was measured on this device",
-    "same architecture": "another device of this architecture was measured",
-    "datasheet only": "neither was: peak figures, and what such devices usually achieve",
-}
-ASSUMPTIONS = (
-    "Requests arrive at random (Poisson) and are shared out evenly; burstier traffic needs a peak factor or headroom.",
-    "The rate of a replica at an objective is a closed form, not a measurement: docs/load.md says how far it was off.",
-    "The objectives are limits of the 95th percentile over all requests at the rate to plan for.",
-    "At one objective, plans that no rate, spares or end of the band could choose are left out of Estimates.",
-    "Devices are paid by the hour, used or not, and can be had in any number; whole nodes are counted, not billed.",
-    f"Charts show the {MOST} cheapest. A fleet without a price is sized, but has no cost and no rank.",
-)
 
 
 @dataclass(frozen=True)
@@ -54,10 +44,10 @@ def notes_sheet(book: Book, sheet: Worksheet, of: Slice, about: About) -> None:
     """Write the sheet."""
     for at, width in enumerate((34, 118, 78, 14)):
         sheet.set_column(at, at, width)
-    sheet.write_string(0, 0, "Notes", book.title())
+    sheet.write_string(0, 0, book.say("workbook.notes_title"), book.title())
     heights(sheet, {0: 28})
-    row = 2
-    for title, lines in sections(of, about):
+    row, height = 2, LINE_HEIGHT if book.say.lang == "en" else ROW_HEIGHT  # wide letters are taller
+    for title, lines in sections(of, about, book.say):
         sheet.set_row(row, 22)
         for at, text in enumerate((title, *[""] * 3)):
             book.write(
@@ -65,33 +55,51 @@ def notes_sheet(book: Book, sheet: Worksheet, of: Slice, about: About) -> None:
             )
         for line in lines:
             row += 1
-            sheet.set_row(row, LINE_HEIGHT * (1 + len(line[1]) // LINE_LENGTH))
+            sheet.set_row(row, height * (1 + width_of(line[1]) // LINE_LENGTH))
             for at, text in enumerate(line):
                 book.write(sheet, row, at, text, book.format("words", text_wrap=at == 1, valign="top"))
         row += 2
-    paper(sheet)
+    paper(book, sheet)
 
 
-def sections(of: Slice, about: About) -> Iterator[tuple[str, Sequence[tuple[str, ...]]]]:
+def width_of(text: str) -> int:
+    """Characters of a text, the wide ones of East Asia as two.
+
+    >>> width_of("KV"), width_of("卡数")
+    (2, 4)
+    """
+    return sum(1 + (east_asian_width(each) in "WF") for each in text)
+
+
+def sections(of: Slice, about: About, say: Words) -> Iterator[tuple[str, Sequence[tuple[str, ...]]]]:
     """Every part of the sheet: its title, and lines of cells."""
-    made = [
-        ("Made by", f"capgrid {about.version}"), ("Prices as of", f"{about.as_of:%Y-%m-%d}, {of.market}"),
-        ("Estimates of", f"{of.model}, {of.prompt_tokens:,} prompt and {of.output_tokens:,} output tokens"),
-        ("Catalogs and code", about.key), ("Command", about.command),
-    ]  # fmt: skip
-    yield "This workbook", made
+    market = say.value("value", of.market)
+    lengths = {"prompt": f"{of.prompt_tokens:,}", "output": f"{of.output_tokens:,}"}
+    made = {
+        "made_by": f"capgrid {about.version}",
+        "as_of": say("workbook_notes.prices_of", date=f"{about.as_of:%Y-%m-%d}", market=market),
+        "estimates": say("workbook_notes.estimates_of", model=of.model, **lengths),
+        "key": about.key,
+        "command": about.command,
+    }
+    yield say("workbook_notes.workbook"), [(say(f"workbook_notes.{name}"), told) for name, told in made.items()]
     yield (
-        "How to use it",
-        [
-            ("Inputs", "Change the yellow cells. Objectives are levels: the estimates were made at each."),
-            ("Prices", "Edit a yellow price, or fill in one that is missing."),
-            ("Fleet, Charts", "Formulas over Inputs, Prices and Estimates; nothing to type there."),
-            ("Functions", "SUMPRODUCT, MINIFS, INDEX, MATCH, RANK and simpler ones: Excel from 2019 on, LibreOffice."),
-        ],
+        say("workbook_notes.use"),
+        [(say(f"workbook_use.{name}"), told) for name, told in say.section("workbook_use_told").items()],
     )
-    yield "Sheet Fleet, column by column", [(each.title, each.meaning) for each in FLEET]
-    yield "Sheet Estimates, column by column", [(each.name, each.meaning) for each in ESTIMATES]
-    yield "Confidence", list(CONFIDENCE.items())
-    yield "Assumptions", [("", each) for each in ASSUMPTIONS]
-    told = about.sources.select("what", "title", "url", "read_on").cast({"read_on": str})
-    yield "Sources", [tuple(each or "" for each in row) for row in told.rows()]
+    yield (
+        say("workbook_notes.fleet"),
+        [(say(f"workbook_fleet.{each.name}"), say(f"workbook_fleet_told.{each.name}")) for each in FLEET],
+    )
+    step = f"{KEY_STEP:,}"
+    yield (
+        say("workbook_notes.estimate_columns"),
+        [(each.name, say(f"workbook_estimates_told.{each.name}", step=step)) for each in ESTIMATES],
+    )
+    meanings = say.section("workbook_confidence")
+    yield say("workbook_notes.confidence"), [(say.value("value", name), told) for name, told in meanings.items()]
+    assumed = [say(f"workbook_assumptions.{name}", most=MOST) for name in say.section("workbook_assumptions")]
+    yield say("workbook_notes.assumptions"), [("", each) for each in assumed]
+    sources = about.sources.select("what", "title", "url", "read_on").cast({"read_on": str})
+    told = sources.with_columns(pl.col("what").replace(say.section("workbook_sources")))
+    yield say("workbook_notes.sources"), [tuple(each or "" for each in row) for row in told.rows()]

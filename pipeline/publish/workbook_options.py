@@ -77,7 +77,9 @@ def sources_of(catalogs: Catalogs, model: str, accelerators: Sequence[str], entr
     return told.unique(maintain_order=True).sort("what", "title", maintain_order=True)
 
 
-def exported(file: Path, plan: FleetPlan, catalogs: Catalogs, as_of: date, version: str, command: str) -> pl.DataFrame:
+def exported(
+    file: Path, plan: FleetPlan, catalogs: Catalogs, as_of: date, version: str, command: str, lang: str = "en"
+) -> pl.DataFrame:
     """Write the workbook of a plan; returns the rows of its sheet Fleet.
 
     Args:
@@ -87,9 +89,10 @@ def exported(file: Path, plan: FleetPlan, catalogs: Catalogs, as_of: date, versi
         as_of: day whose prices hold.
         version: of capgrid.
         command: how the workbook can be made again.
+        lang: language of the words.
 
     Raises:
-        UsageError: the plan asks for what the formulas cannot follow.
+        UsageError: the plan asks for what the formulas cannot follow, or a language that has no words.
         PipelineError: nothing keeps the objective.
     """
     demand, choice = plan.demand, plan.choice
@@ -109,7 +112,7 @@ def exported(file: Path, plan: FleetPlan, catalogs: Catalogs, as_of: date, versi
     prices = prices_with_sources(catalogs, as_of, choice).filter(col("accelerator").is_in(accelerators))
     sources = sources_of(catalogs, of.model, accelerators, prices["entry"])
     about = About(version, as_of, content_key({"facts": catalogs.facts})[:10], command, sources)
-    return write_workbook(file, options, prices, inputs, of, about)
+    return write_workbook(file, options, prices, inputs, of, about, lang)
 
 
 def check_live(plan: FleetPlan, workload: dict[str, Any]) -> None:
