@@ -15,6 +15,8 @@ from pipeline.cli import (
     diff,
     evidence,
     fleet,
+    imports,
+    measure,
     mix,
     model,
     nightly,
@@ -26,17 +28,25 @@ from pipeline.cli import (
 )
 from pipeline.core.errors import PipelineError
 
-
 INTERRUPTED = 130
 """Exit code after an interrupt, as shells have it: 128 and the number of SIGINT."""
+
+
+def visible(text: str) -> str:
+    r"""A text whose control characters and marks of direction are seen, line ends aside.
+
+    >>> visible("a\x1b[31mb\n")
+    'a\\x1b[31mb\n'
+    """
+    return "".join(each if each.isprintable() or each == "\n" else ascii(each)[1:-1] for each in text)
 
 
 class Told(click.ClickException):
     """A user's mistake, as click shows it, with its own exit code."""
 
     def __init__(self, error: PipelineError) -> None:
-        """Take over the words and the exit code."""
-        super().__init__(str(error))
+        """Take over the words and the exit code; what a file said steers no terminal."""
+        super().__init__(visible(str(error)))
         self.exit_code = error.exit_code  # type: ignore[misc]
 
 
@@ -49,12 +59,18 @@ class Capgrid(click.Group):
             return super().invoke(ctx)
         except PipelineError as error:
             raise Told(error) from error
+        except click.ClickException as error:
+            error.message = visible(error.message)  # type: ignore[misc]
+            raise
         except KeyboardInterrupt:
             click.echo("\nInterrupted. What was finished stays; the same command goes on from there.", err=True)
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             sys.stderr.close()
             ctx.exit(0)
+        except OSError as error:
+            place = f"{error.filename}: " if error.filename else ""
+            raise Told(PipelineError(f"{place}{error.strerror or error}")) from error
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """A misspelt command is met with the nearest ones."""
@@ -104,6 +120,8 @@ for each in (
     *model.COMMANDS,
     *evidence.COMMANDS,
     *calibrate.COMMANDS,
+    *measure.COMMANDS,
+    *imports.COMMANDS,
     *checks.COMMANDS,
 ):
     cli.add_command(example_last(each))

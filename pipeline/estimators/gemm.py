@@ -15,6 +15,7 @@ class DenseGemm(NamedTuple):
     dense_ramp: Expr
     dense_flop_per_s: Expr
     dense_bytes_per_s: Expr
+    ramp_ratio: Expr
 
     def seconds(self, tokens: Expr, width: Expr, depth: Expr) -> Expr:
         """Seconds of one product of `tokens` rows with a `width` x `depth` matrix."""
@@ -29,6 +30,7 @@ class HalfGemm(NamedTuple):
     half_ramp: Expr
     half_flop_per_s: Expr
     half_bytes_per_s: Expr
+    ramp_ratio: Expr
 
     def seconds(self, tokens: Expr, width: Expr, depth: Expr) -> Expr:
         """Seconds of one product of `tokens` rows with a `width` x `depth` matrix."""
@@ -54,14 +56,15 @@ def product_s(
     ramp: Expr,
     flop_per_s: Expr,
     bytes_per_s: Expr,
+    ramp_ratio: Expr,
 ) -> Expr:
     """Launch, then arithmetic and traffic, which overlap in part: their 2-norm.
 
-    Arithmetic has a ramp: few output tiles leave multiprocessors idle.
+    Arithmetic has a ramp: few output tiles leave multiprocessors idle. A processor of few cores has none.
 
     Source: step-time study, GEMM form t0 + p-norm with ec = e m n / (m n + A), p = 2.
     """
-    arithmetic_s = 2.0 * depth * (tokens * width + ramp) / flop_per_s
+    arithmetic_s = 2.0 * depth * (tokens * width + ramp * ramp_ratio) / flop_per_s
     moved = width * depth * bytes_per_element + 2.0 * tokens * (width + depth)
     return launch_s + overlapped(arithmetic_s, moved / bytes_per_s)
 

@@ -35,6 +35,11 @@ class Architecture(pa.DataFrameModel):
         "Share of the 16-bit peak of prefill attention on long prompts.", gt=0, le=1
     )
     attention_ramp_tokens: pl.Float64 = fact("Prompt length at half of that rate.", ge=0, lt=1e6)
+    ramp_ratio: pl.Float64 = option(
+        "Output at which matrix products reach half their rate, against what kernels state; 0 on few cores.",
+        ge=0,
+        le=10,
+    )
     collective_base_s: pl.Float64 = fact("All-reduce of two ranks before it moves a byte.", ge=0, lt=1e-2)
     link_ratio: pl.Float64 = fact("Share of the link's rate that collectives achieve.", gt=0, le=1)
     pcie_ratio: pl.Float64 = fact("Share of PCIe's rate that collectives achieve.", gt=0, le=1)

@@ -15,7 +15,7 @@ from pipeline.facts.engines import Calibration, Engine
 from pipeline.facts.fields import Texts, fact, option
 from pipeline.facts.traffic import Traffic
 
-TERA = 1e12
+GIGA, TERA = 1e9, 1e12
 
 
 class Model(pa.DataFrameModel):
@@ -107,12 +107,12 @@ class Accelerator(pa.DataFrameModel):
     )
     badge_memory_bytes: pl.Int64 = fact("Memory as the vendor prints it.", gt=10**9, lt=10**13)
     device_memory_bytes: pl.Int64 = fact("Memory as software sees it.", gt=10**9, lt=10**13)
-    memory_bytes_per_s: pl.Float64 = fact("Memory bandwidth.", gt=1e10, lt=1e14)
-    fp16_flop_per_s: pl.Float64 = option("Dense fp16 peak.", gt=TERA, lt=1e17)
-    bf16_flop_per_s: pl.Float64 = option("Dense bf16 peak.", gt=TERA, lt=1e17)
-    fp8_flop_per_s: pl.Float64 = option("Dense fp8 peak.", gt=TERA, lt=1e17)
-    int8_flop_per_s: pl.Float64 = option("Dense int8 peak.", gt=TERA, lt=1e17)
-    fp4_flop_per_s: pl.Float64 = option("Dense fp4 peak.", gt=TERA, lt=1e17)
+    memory_bytes_per_s: pl.Float64 = fact("Memory bandwidth.", gt=GIGA, lt=1e14)
+    fp16_flop_per_s: pl.Float64 = option("Dense fp16 peak.", gt=10 * GIGA, lt=1e17)
+    bf16_flop_per_s: pl.Float64 = option("Dense bf16 peak.", gt=10 * GIGA, lt=1e17)
+    fp8_flop_per_s: pl.Float64 = option("Dense fp8 peak.", gt=10 * GIGA, lt=1e17)
+    int8_flop_per_s: pl.Float64 = option("Dense int8 peak.", gt=10 * GIGA, lt=1e17)
+    fp4_flop_per_s: pl.Float64 = option("Dense fp4 peak.", gt=10 * GIGA, lt=1e17)
     link_bytes_per_s: pl.Float64 = option("Device-to-device link, per direction.", gt=1e9, lt=1e13)
     pcie_bytes_per_s: pl.Float64 = option("PCIe, per direction.", gt=1e8, lt=1e12)
     tdp_w: pl.Float64 = option("Rated power.", gt=1, lt=10_000)
@@ -130,6 +130,16 @@ class Accelerator(pa.DataFrameModel):
     def has_a_16_bit_peak(cls, data: pa.PolarsData) -> pl.LazyFrame:
         """fp16_flop_per_s or bf16_flop_per_s is stated."""
         return data.lazyframe.select(pl.coalesce("bf16_flop_per_s", "fp16_flop_per_s").is_not_null())
+
+    @pa.dataframe_check
+    @classmethod
+    def all_but_processors_reach_tera_flop_per_s_and_10_gigabytes_per_s(cls, data: pa.PolarsData) -> pl.LazyFrame:
+        """A peak in GFLOP/s, or a bandwidth in MB/s, is a mistake of units; a processor may be as slow."""
+        peaks = [
+            pl.col(f"{each}_flop_per_s").fill_null(2 * TERA) > TERA for each in ("fp16", "bf16", "fp8", "int8", "fp4")
+        ]
+        fast = pl.all_horizontal(*peaks, pl.col("memory_bytes_per_s") > 10 * GIGA)
+        return data.lazyframe.select((pl.col("device_class") == "cpu") | fast)
 
     @pa.dataframe_check
     @classmethod
@@ -274,6 +284,7 @@ DEFAULTS: dict[str, dict[str, str | int | float | bool]] = {
         "draft_ratio": 0.0,
         "is_disaggregated": False,
     },
+    "architecture": {"ramp_ratio": 1.0},
     "kernel": {"is_fused": False},
     "market": {"interruption_ratio": 0.0},
     "ownership": {"interest_ratio": 0.0, "upkeep_ratio": 0.0, "power_ratio": 1.0},
