@@ -31,8 +31,8 @@ import polars as pl
 import pipeline
 from pipeline.estimators.feasible import RULES
 from pipeline.grid.axes import Axes, axes_of
+from pipeline.grid.partitions import partitions
 from pipeline.grid.plan import by_grain
-from pipeline.grid.run import partitions
 from pipeline.grid.schema import validated
 from pipeline.grid.selection import read_grid
 from pipeline.grid.tables import book_for, capacity_of, estimates_of
@@ -76,7 +76,7 @@ def main() -> None:
     catalogs = pipeline.catalogs()
     whole = axes_of(catalogs, read_grid("default", catalogs), AS_OF)
     axes = {**whole, "model": whole["model"].sample(asked.models, seed=1)}
-    parts = [axes | {"model": axes["model"].filter(pl.col("model").cast(str).is_in(p))} for p in partitions(axes)]
+    parts = [part.axes(axes) for part in partitions(axes)]
     sample, seconds = sample_of(axes), defaultdict[str, list[float]](list)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.parquet"

@@ -16,8 +16,9 @@ from polars.testing import assert_frame_equal
 from pipeline.estimators.feasible import RULES
 from pipeline.grid.axes import axes_of
 from pipeline.grid.invert import largest
+from pipeline.grid.partitions import partitions
 from pipeline.grid.plan import by_grain, census, crossed_first
-from pipeline.grid.run import counted, partitions
+from pipeline.grid.run import counted
 from pipeline.grid.schema import SHARED, keys, validated
 from pipeline.grid.selection import read_grid
 from pipeline.grid.tables import book_for, capacity_of, estimates_of
@@ -76,13 +77,13 @@ def test_the_streaming_engine_gives_the_same_rows_in_the_same_order() -> None:
 def test_rows_stand_in_the_order_of_the_axes() -> None:
     """The first axis is slowest: rows of a model stand together, which is what makes Parquet small."""
     of = axes(["llama-3.1-8b", "gemma-3-4b"], accelerators=["l4", "a10"], batches=[4, 1], engines=["vllm", "sglang"])
-    found = texts(rows(of)).select("model", "accelerator", "batch", "engine").rows()
+    found = texts(rows(of)).select("model", "accelerator", "engine", "batch").rows()
     wanted = [
-        (model, accelerator, batch, engine)
+        (model, accelerator, engine, batch)
         for model in ("llama-3.1-8b", "gemma-3-4b")
         for accelerator in ("l4", "a10")
-        for batch in (4, 1)
         for engine in ("vllm", "sglang")
+        for batch in (4, 1)
     ]
     assert found == wanted
 
@@ -115,7 +116,7 @@ def test_a_model_computed_alone_equals_its_slice_of_the_whole(model: str) -> Non
 @pytest.mark.parametrize("most", [1, 10_000, 10**9])
 def test_partitions_hold_every_model_once(most: int) -> None:
     """A model in no partition would be missing from the run; in two, its file would be written twice."""
-    models = [model for part in partitions(small(), most) for model in part]
+    models = [model for part in partitions(small(), most) for model in part.models]
     assert sorted(models) == sorted(small()["model"]["model"])
 
 

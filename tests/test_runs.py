@@ -20,6 +20,7 @@ from pipeline.cli.main import cli
 from pipeline.core.errors import RunError
 from pipeline.core.places import bundled
 from pipeline.grid import run as runs
+from pipeline.grid import tables as tables_of_axes
 from pipeline.grid.executors import Receipt, local
 
 if TYPE_CHECKING:
@@ -133,8 +134,8 @@ def test_rows_stand_in_the_order_of_the_axes(small: Any) -> None:
     parallel = [f"{each['tp']}x{each['pp']}x{each['ep']}" for each in grid["parallel"]]
     lists = {
         "model": grid["models"], "weights": grid["weights"], "kv": grid["kv"], "parallel": parallel,
-        "accelerator": grid["accelerators"], "workload": grid["workloads"], "batch": grid["batches"],
-        "engine": grid["engines"],
+        "accelerator": grid["accelerators"], "engine": grid["engines"], "workload": grid["workloads"],
+        "batch": grid["batches"],
     }  # fmt: skip
     for name, frame in tables(small.folder).items():
         if name in {"facts.parquet", "columns.parquet", "fleet.parquet"}:
@@ -247,8 +248,8 @@ def test_a_rerun_recomputes_nothing(make: Callable[..., Path], monkeypatch: pyte
     """The help says so: an unchanged grid computes nothing."""
     before = changed(make())
     calls: list[int] = []
-    made = runs.estimates_of
-    monkeypatch.setattr(runs, "estimates_of", lambda axes: calls.append(axes["model"].height) or made(axes))
+    made = tables_of_axes.estimates_of
+    monkeypatch.setattr(tables_of_axes, "estimates_of", lambda axes: calls.append(axes["model"].height) or made(axes))
     assert changed(make()) == before
     assert calls == []
 

@@ -12,7 +12,7 @@ from pipeline.answers.store import DATABASE, STORAGE
 from pipeline.core.errors import CatalogError, RunError
 from pipeline.core.quantity import evaluate, in_order
 from pipeline.grid.axes import model_axis
-from pipeline.grid.run import LATEST, check_run, digest
+from pipeline.grid.run import LATEST, changed, check_run
 from pipeline.grid.schema import validated
 from pipeline.grid.tables import book_for
 
@@ -74,11 +74,11 @@ def check_tables(folder: Path) -> list[str]:
         "fleet": checked_rows(folder / "fleet.parquet", "fleet"),
         "estimates": sum(checked_rows(path, "estimates") for path in curves),
     }
-    changed = [name for name, sha in manifest.get("sha256", {}).items() if digest(folder / name) != sha]
+    other = changed(folder, manifest)
     if heights != manifest["rows"]:
         raise RunError(f"{folder}: the tables hold {heights}, the manifest says {manifest['rows']}")
-    if changed:
-        raise RunError(f"{folder}: not what the run wrote: {', '.join(changed)}; `capgrid run` makes it again")
+    if other:
+        raise RunError(f"{folder}: not what the run wrote: {', '.join(other)}; `capgrid run` makes it again")
     return [f"{manifest['run']}: {table} {rows:,} rows keep every promise" for table, rows in heights.items()]
 
 
@@ -91,7 +91,7 @@ def checked_rows(path: Path, table: str) -> int:
     try:
         frame = pl.read_parquet(path, hive_partitioning=False, glob=False)
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise RunError(f"{path}: cannot be read: {error}") from error
+        raise RunError(f"{path}: cannot be read: {error}; `capgrid run` makes it again") from error
     return validated(frame, table).height
 
 

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from pipeline.core.errors import RunError
-from pipeline.grid.run import LATEST, MANIFEST, check_run, find_run
+from pipeline.grid.pieces import MANIFEST
+from pipeline.grid.run import LATEST, check_run, find_run
 
 BACK = re.compile(rf"{LATEST}~(\d+)")
 
@@ -16,7 +17,7 @@ def complete_runs(out: Path) -> list[Path]:
 
     A run is as old as its manifest, which is written last. Folders without one are unfinished and left out.
     """
-    folders = [path.parent for path in out.glob(f"*/{MANIFEST}") if path.parent.name != LATEST]
+    folders = [path.parent for path in out.glob(f"*/{MANIFEST}") if not path.parent.is_symlink()]
     latest = (out / LATEST).resolve().name
     return sorted(folders, key=lambda each: (each.name == latest, (each / MANIFEST).stat().st_mtime_ns, each.name))
 

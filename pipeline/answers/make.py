@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+import filelock
 
 from pipeline.answers.store import build
 from pipeline.fleet.demanded import write_fleets
-from pipeline.grid.run import complete, completed, compute, counted, publish, write_tables
+from pipeline.grid.damage import remove_spoilt
+from pipeline.grid.files import check_own, make_folder
+from pipeline.grid.run import LOCK, complete, completed, compute, counted, publish, write_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from pipeline.facts.catalog import Catalogs
-    from pipeline.grid.executors import Receipt
+    from pipeline.grid.executors import Executor, Receipt
+    from pipeline.grid.plan import Census
     from pipeline.grid.run import Job
 
 
@@ -23,7 +31,7 @@ def make(
     workers: int,
     version: str,
     said: Callable[[Receipt], object] = lambda _: None,
-    executor: str = "local",
+    executor: str | Executor = "local",
     *,
     is_published: bool = True,
 ) -> dict[str, Any]:
@@ -35,24 +43,47 @@ def make(
         workers: processes.
         version: of capgrid, for the manifest.
         said: told of every partition that is done.
-        executor: a name of grid.executors.EXECUTORS.
+        executor: a way to run partitions, or its name in grid.executors.EXECUTORS.
         is_published: whether `latest` is switched to it; else that is the caller's to do.
 
     Returns:
         The run's manifest.
     """
-    manifest = completed(job) or made(job, catalogs, workers, version, said, executor)
+    check_own(job.folder)
+    manifest = completed(job)
+    if manifest is None:
+        found = counted(job.axes)
+        with alone(job.folder):
+            manifest = completed(job) or made(job, catalogs, workers, version, said, executor, found)
     if is_published:
         publish(job.folder)
     return manifest
 
 
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a run's lock: who comes second waits, and finds it made. The system takes the lock from who is killed."""
+    make_folder(folder)
+    lock = filelock.FileLock(folder / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        logging.getLogger("capgrid").warning("%s: another process makes this run; waiting for it", folder)
+        lock.acquire()
+    try:
+        yield
+        (folder / LOCK).unlink(missing_ok=True)  # while it is held: a finished run has no lock
+    finally:
+        lock.release()
+
+
 def made(
-    job: Job, catalogs: Catalogs, workers: int, version: str, said: Callable[[Receipt], object], executor: str
-) -> dict[str, Any]:
+    job: Job, catalogs: Catalogs, workers: int, version: str, said: Callable[[Receipt], object],
+    executor: str | Executor, found: Census,
+) -> dict[str, Any]:  # fmt: skip
     """Make a run; nobody finds it yet."""
     began = time.perf_counter()
-    found = counted(job.axes)
+    remove_spoilt(job.folder)
     receipts = compute(job, workers, said, executor)
     fleets = write_fleets(job, catalogs)
     write_tables(job, catalogs)

@@ -12,6 +12,7 @@ from polars.exceptions import PolarsError
 from pipeline.core.errors import RunError, SqlError
 from pipeline.core.places import bundled
 from pipeline.grid.columns import meaning
+from pipeline.grid.damage import blamed
 from pipeline.grid.files import whole
 from pipeline.grid.run import check_run
 
@@ -80,7 +81,7 @@ def fill(connection: duckdb.DuckDBPyConnection, folder: Path, catalogs: Catalogs
     files["estimates"] = folder / "estimates" / "*" / "*.parquet"
     for name, path in files.items():
         what = "VIEW" if name in {"estimates", "capacity"} and not kept else "TABLE"
-        source = f"read_parquet({quoted(pattern(folder, path))}, hive_partitioning = false)"
+        source = f"read_parquet({quoted(pattern(folder, path))}, {BY_FOLDER if is_by_folder(path) else AS_FILES})"
         connection.sql(f"CREATE {what} {name} AS FROM {source}")
         comment(connection, what, name, TABLES[name])
     for name, kind in CATALOGS.items():
@@ -93,6 +94,15 @@ def fill(connection: duckdb.DuckDBPyConnection, folder: Path, catalogs: Catalogs
     comment_columns(connection)
     for path in sql_files("macros"):
         run_script(connection, path, "MACRO")
+
+
+AS_FILES = "hive_partitioning = false"
+BY_FOLDER = "hive_partitioning = true, hive_types = {'model': VARCHAR}"
+
+
+def is_by_folder(path: Path) -> bool:
+    """Whether folders say which model files are of, and nothing else, so that others' files need not be opened."""
+    return "*" in path.parts and "=" not in str(path)
 
 
 def pattern(folder: Path, path: Path) -> str:
@@ -155,7 +165,8 @@ def opened(folder: Path, catalogs: Catalogs) -> duckdb.DuckDBPyConnection:
         connection = connected(folder)
     else:
         connection = duckdb.connect()
-        fill(connection, folder, catalogs)
+        with blamed(folder):
+            fill(connection, folder, catalogs)
     connection.sql(f"SET allowed_directories = [{quoted(str(folder))}]")
     connection.sql("SET enable_external_access = false")
     connection.sql("SET lock_configuration = true")
@@ -187,9 +198,19 @@ def query(connection: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str,
         casts = [f"{named(name)}::VARCHAR AS {named(name)}" for name, kind in kinds if kind == "INTERVAL"]
         # Polars has no intervals of months, days and microseconds
         frame: pl.DataFrame = (rows.project(f"* REPLACE ({', '.join(casts)})") if casts else rows).pl()
-    except (duckdb.Error, PolarsError) as error:
+    except MISTAKES as error:
         raise SqlError(str(error)) from error
+    except (duckdb.Error, PolarsError) as error:
+        message = f"{error}\nIf that is not about the query: `capgrid check` says whether the run is damaged"
+        raise SqlError(message) from error
     return frame
+
+
+MISTAKES = (
+    duckdb.ParserException, duckdb.SyntaxException, duckdb.BinderException, duckdb.CatalogException,
+    duckdb.PermissionException, duckdb.ConversionException, duckdb.OutOfRangeException,
+)  # fmt: skip
+"""What is wrong about a query, and not about what it reads."""
 
 
 def check_reads(connection: duckdb.DuckDBPyConnection, sql: str) -> None:

@@ -38,8 +38,11 @@ def diff(run_a: str | None, run_b: str | None, out: Path, top: int | None, shape
     """  # noqa: D301
     from pipeline.answers.diff import difference  # noqa: PLC0415
     from pipeline.answers.diff_runs import chosen_runs  # noqa: PLC0415
+    from pipeline.grid.damage import blamed  # noqa: PLC0415
 
-    found = difference(*chosen_runs(out, run_a, run_b))
+    runs = chosen_runs(out, run_a, run_b)
+    with blamed(*runs):
+        found = difference(*runs)
     said(found, shape, top)
     if exit_code and not found.is_empty:
         click.get_current_context().exit(1)

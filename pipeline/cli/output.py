@@ -66,7 +66,9 @@ def show(frame: pl.DataFrame, shape: str, *, one: bool = False) -> None:
         rows = [plain(row) for row in frame.iter_rows(named=True)]
         click.echo(as_json(rows[0] if one else rows))
     elif shape == "csv":
-        click.echo(flat(frame).write_csv(), nl=False)
+        from pipeline.publish.tables import safe  # noqa: PLC0415
+
+        click.echo(safe(flat(frame)).write_csv(), nl=False)
     elif shape == "md":
         markdown(flat(frame))
     else:
@@ -118,8 +120,14 @@ def markdown(frame: pl.DataFrame) -> None:
     """Rows as a Markdown table, a line each."""
     import polars as pl  # noqa: PLC0415
 
-    escaped = frame.with_columns(
-        pl.col(pl.String).str.replace_all("|", r"\|", literal=True).str.replace_all(r"\s+", " ")
+    from pipeline.publish.report_markdown import escaped  # noqa: PLC0415
+    from pipeline.publish.report_words import visible  # noqa: PLC0415
+
+    texts = {name for name, dtype in frame.schema.items() if dtype in {pl.String, pl.Enum, pl.Categorical}}
+    told = frame.with_columns(
+        pl.Series(name, [each and visible(escaped(each, in_table=True)) for each in frame[name].to_list()], pl.String)
+        for name in frame.columns
+        if name in texts
     )
     with pl.Config(
         tbl_formatting="MARKDOWN",
@@ -131,7 +139,7 @@ def markdown(frame: pl.DataFrame) -> None:
         tbl_width_chars=WIDEST,
         fmt_float="full",
     ):
-        click.echo(str(escaped))
+        click.echo(str(told))
 
 
 def table(frame: pl.DataFrame) -> None:
@@ -144,8 +152,13 @@ def table(frame: pl.DataFrame) -> None:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
+    from pipeline.publish.report_words import visible  # noqa: PLC0415
+
+    def seen(value: Any) -> str:
+        return "\n".join(map(visible, for_people(value).split("\n")))
+
     shown, needed = Table(box=None, header_style="bold", pad_edge=False), 0
-    cells = {name: [for_people(value) for value in frame[name].to_list()] for name in frame.columns}
+    cells = {name: [seen(value) for value in frame[name].to_list()] for name in frame.columns}
     for name, dtype in frame.schema.items():
         width = max(map(len, [name, *cells[name]]))
         least = min(width, NAME_LENGTH)

@@ -44,35 +44,50 @@ def report(
     Example:
       capgrid report --lang zh --file report.html
     """  # noqa: D301
+    from pipeline.grid.damage import blamed  # noqa: PLC0415
     from pipeline.grid.run import find_run  # noqa: PLC0415
     from pipeline.publish.report import write_report  # noqa: PLC0415
 
     folder = find_run(out, run_id)
     catalogs = loaded(catalogs_folder)
     wanted = [catalogs.resolve("model", name) for name in models]
-    path = write_report(folder, lang, file, since_before(out, folder, against), catalogs=catalogs, models=wanted)
+    before = since_before(out, folder, against)
+    with blamed(folder):
+        path = write_report(folder, lang, file, before, catalogs=catalogs, models=wanted)
     talk(f"{path} and {path.with_suffix('.md').name}: {path.stat().st_size:,} bytes, no network needed")
 
 
 def since_before(out: Path, folder: Path, against: str | None) -> Difference | None:
     """What changed since the run before of the same grid, or since a named one; none where there is none."""
-    from pipeline.answers.diff import difference  # noqa: PLC0415
     from pipeline.answers.diff_runs import chosen, complete_runs  # noqa: PLC0415
     from pipeline.core.errors import RunError  # noqa: PLC0415
     from pipeline.grid.run import check_run  # noqa: PLC0415
 
     if against:
-        return difference(chosen(out, against), folder)
+        return compared(chosen(out, against), folder)
     runs = complete_runs(out)
     names = [each.name for each in runs]
     earlier = runs[: names.index(folder.name)] if folder.name in names else []
     for each in reversed(earlier):
         try:
             if check_run(each)["grid"]["name"] == check_run(folder)["grid"]["name"]:
-                return difference(each, folder)
+                return compared(each, folder)
         except RunError as error:
             talk(f"not compared with: {error}")
     return None
+
+
+def compared(old: Path, new: Path) -> Difference:
+    """What changed between two runs.
+
+    Raises:
+        RunError: one of them is damaged.
+    """
+    from pipeline.answers.diff import difference  # noqa: PLC0415
+    from pipeline.grid.damage import blamed  # noqa: PLC0415
+
+    with blamed(old, new):
+        return difference(old, new)
 
 
 COMMANDS = (report,)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +12,8 @@ import click
 from pipeline.cli.options import Settings as SettingsType
 from pipeline.cli.options import as_of_option, catalogs_option, format_options, loaded, out_option, run_option
 from pipeline.cli.output import as_json, for_people, show
-from pipeline.grid.executors import EXECUTORS
+from pipeline.core.errors import UsageError
+from pipeline.grid.executors import DASK, EXECUTORS
 
 if TYPE_CHECKING:
     from datetime import date
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
     from pipeline.answers.ask import Answer
     from pipeline.facts.catalog import Catalogs
+    from pipeline.grid.executors import Executor
     from pipeline.grid.run import Job
 
 
@@ -33,10 +36,14 @@ if TYPE_CHECKING:
     "--workers", type=click.IntRange(1, 1024), default=os.cpu_count() or 1, show_default="one a core", help="Processes."
 )
 @click.option(
-    "--executor", type=click.Choice(list(EXECUTORS)), default="local", show_default=True, help="Where partitions run."
+    "--executor", type=click.Choice([*EXECUTORS, DASK]), default="local", show_default=True,
+    help="Where partitions run: processes here, or a Dask cluster.",
+)  # fmt: skip
+@click.option(
+    "--scheduler", help="Address of the Dask scheduler, as tcp://host:8786; without, a cluster on this machine."
 )
 @as_of_option
-@click.option("--rows-only", is_flag=True, help="Say how many plans and rows the grid has, and compute nothing.")
+@click.option("--rows-only", is_flag=True, help="Say how many rows and bytes the run will have, and compute nothing.")
 @click.option("--json", "as_data", is_flag=True, help="Print the manifest as JSON.")
 @catalogs_option
 def run(
@@ -44,6 +51,7 @@ def run(
     out: Path,
     workers: int,
     executor: str,
+    scheduler: str | None,
     as_of: date,
     catalogs_folder: Path | None,
     *,
@@ -58,48 +66,77 @@ def run(
     Example:
       capgrid run --grid small --out outputs
     """  # noqa: D301
-    from pipeline.grid.run import counted, job_of  # noqa: PLC0415
+    from pipeline.grid.run import job_of  # noqa: PLC0415
     from pipeline.grid.selection import read_grid  # noqa: PLC0415
 
     catalogs = loaded(catalogs_folder)
     job = job_of(catalogs, read_grid(grid, catalogs), as_of, out)
     if rows_only:
-        found = counted(job.axes)
-        cells = job.axes["workload"].height
+        from pipeline.grid.forecast import forecast  # noqa: PLC0415
+
+        size = forecast(job.axes)
         counts = {
-            "plans": found.kept,
-            "dropped": found.dropped,
-            "capacity": found.kept * cells,
-            "estimates": found.kept * cells * job.axes["batch"].height,
+            "plans": size.census.kept,
+            "dropped": size.census.dropped,
+            "capacity": size.capacity,
+            "estimates": size.estimates,
+            "partitions": size.partitions,
+            "capacity_bytes": size.capacity_bytes,
+            "estimates_bytes": size.estimates_bytes,
         }
         click.echo(as_json(counts))
         return
-    manifest = made(job, catalogs, workers, executor)
+    manifest = made(job, catalogs, workers, chosen_executor(executor, scheduler))
     click.echo(as_json(manifest) if as_data else summary(manifest))
 
 
-def made(job: Job, catalogs: Catalogs, workers: int, executor: str) -> dict[str, Any]:
+def chosen_executor(name: str, scheduler: str | None) -> Executor:
+    """The way to run partitions that was asked for.
+
+    Raises:
+        UsageError: a scheduler for local processes.
+    """
+    if name == DASK:
+        from pipeline.grid.cluster import dask  # noqa: PLC0415
+
+        return partial(dask, scheduler=scheduler)
+    if scheduler:
+        raise UsageError(f"--scheduler is the address of a Dask cluster: add --executor {DASK}")
+    return EXECUTORS[name]
+
+
+def made(job: Job, catalogs: Catalogs, workers: int, executor: Executor) -> dict[str, Any]:
     """Make and publish a run, with a progress bar on stderr."""
     from importlib.metadata import version  # noqa: PLC0415
 
     from pipeline.answers.make import make  # noqa: PLC0415
+    from pipeline.grid.partitions import partitions  # noqa: PLC0415
 
     hidden = not sys.stderr.isatty()
-    with click.progressbar(length=job.axes["model"].height, label="models", file=sys.stderr, hidden=hidden) as bar:
+    length = sum(len(each.models) for each in partitions(job.axes))
+    with click.progressbar(length=length, label="models", file=sys.stderr, hidden=hidden) as bar:
         return make(job, catalogs, workers, version("capgrid"), lambda done: bar.update(len(done.models)), executor)
+
+
+HOW = {
+    "computed": "computed", "mended": "computed in part, the rest from an earlier run", "linked": "from an earlier run",
+    "stood": "from a try before",
+}  # fmt: skip
+"""What manifests say of models, in words."""
 
 
 def summary(manifest: dict[str, Any]) -> str:
     """What a run did, in a few lines."""
     rows, seconds, plans = manifest["rows"], manifest["seconds"], manifest["plans"]
     dropped = ", ".join(f"{rule.replace('_', ' ')} not: {n:,}" for rule, n in plans["dropped"].items())
+    models = ", ".join(f"{n:,} {HOW[how]}" for how, n in manifest.get("models", {}).items())
     return "\n".join([
         f"run        {manifest['run']}{' (unchanged: nothing to compute)' if manifest.get('unchanged') else ''}",
         f"plans      {plans['kept']:,} of {plans['crossed']:,} ({dropped or 'none dropped'})",
         f"estimates  {rows['estimates']:,} rows",
         f"capacity   {rows['capacity']:,} rows",
         f"fleet      {rows['fleet']:,} rows",
-        f"seconds    {seconds:.1f} ({for_people(rows['estimates'] / max(seconds, 1e-9))} rows/s)",
+        f"seconds    {seconds:.1f} ({for_people(rows['estimates'] / max(seconds, 1e-9))} rows/s; models: {models})",
         f"folder     {manifest['folder']}",
     ])  # fmt: skip
 

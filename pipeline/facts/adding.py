@@ -9,6 +9,7 @@ import tomlkit
 
 from pipeline.core.errors import CatalogError
 from pipeline.facts.names import all_names, is_id
+from pipeline.facts.tomlfile import out_of_bounds, read_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from pipeline.facts.catalog import Catalogs
 
 FILE = "models/added.toml"
+MOST_CONFIG_BYTES = 10**7
+"""Of a config.json: quantisation settings of every layer may take a megabyte."""
 CONFIG, COUNTED = "huggingface-config", "computed-from-config"
 COUNTS = ("parameter_count", "tower_parameter_count", "embedding_parameter_count", "expert_parameter_count",
           "state_bytes_per_layer", "rope_cache_bytes", "tower_is_split", "tower_tokens_max")  # fmt: skip
@@ -35,14 +38,15 @@ def read_config(path: Path) -> dict[str, Any]:
     Raises:
         CatalogError: it cannot be read, or is not a JSON object.
     """
+    text = read_text(path, str(path), MOST_CONFIG_BYTES)
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise CatalogError([f"{path}: cannot be read: {error.strerror}"]) from error
+        config = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise CatalogError([f"{path}: not valid JSON: {error}"]) from error
     if not isinstance(config, dict):
         raise CatalogError([f"{path}: is not a JSON object"])
+    if wrong := out_of_bounds(config):
+        raise CatalogError([f"{path}: not valid JSON: {wrong}"])
     return config
 
 

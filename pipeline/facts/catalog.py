@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+MOST_PROBLEMS = 1000
+
+
 @dataclass(frozen=True)
 class Catalogs:
     """The validated frames of a folder, one row of provenance for every fact, and the names in use."""
@@ -74,9 +77,13 @@ def load(folder: Path, layer_kinds: Mapping[str, Sequence[str]], beside: Path | 
         for entry in read_entries(path, place, problems)
     ]
     with_versions(entries)
+    told = 0
     for entry in entries:
         check_fields(entry, layer_kinds)
         check_sources(entry, sources)
+        told += len(entry.problems)
+        if told > MOST_PROBLEMS:  # a nearest name for each of a million takes a day
+            raise CatalogError([*(problem for each in entries for problem in each.problems), "and there is more"])
     problems += check_names(entries)
     problems += [problem for entry in entries for problem in entry.problems]
     frames = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from pipeline.core.errors import CatalogError, nearest
 from pipeline.facts.names import all_names, is_id
 from pipeline.facts.prices import price_name
 from pipeline.facts.schema import DEFAULTS, REFERENCES, SCHEMAS
+from pipeline.facts.tomlfile import read_toml
 from pipeline.facts.values import WORDS, as_dtype, fits, words_of
 from pipeline.facts.versions import MARK
 
@@ -64,16 +64,6 @@ def catalog_files(folder: Path) -> list[Path]:
     if not found:
         raise CatalogError([f"{folder}: holds no catalogs; name another folder with --catalogs"])
     return found
-
-
-def read_toml(path: Path, shown: str) -> dict[str, Any]:
-    """The tables of a TOML file; broken TOML is told with file and line."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise CatalogError([f"{shown}: not valid TOML: {error}"]) from error
-    except OSError as error:
-        raise CatalogError([f"{shown}: cannot be read: {error.strerror}"]) from error
 
 
 def read_sources(folder: Path) -> dict[str, dict[str, Any]]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import CatalogError, PipelineError, UnknownNameError, nearest
 from pipeline.core.money import DEFAULT_SITE, MARKETS
-from pipeline.facts.entries import read_toml
 from pipeline.facts.names import is_id
 from pipeline.facts.owned import site_of
 from pipeline.facts.prices import OWNED
+from pipeline.facts.tomlfile import read_toml
 from pipeline.fleet.mix_limits import Limits, Quota
 from pipeline.fleet.options import BASE_WORKLOAD, Choice, Demand
 from pipeline.grid.demands import FIELDS, LENGTHS, NUMBERS, wrong_demand

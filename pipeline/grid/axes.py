@@ -1,6 +1,7 @@
 """Catalogs become axes: one frame for each thing that a plan varies, in the order they are crossed.
 
-What most quantities do not depend on comes last: the engine, and before it the batch.
+A plan first, from the model to the engine; then the workload, and last the batch: what an engine is set to, and what
+memory it takes, depend on neither, and are made once for all workloads and batches of a plan.
 """
 
 from __future__ import annotations
@@ -72,9 +73,9 @@ def axes_of(catalogs: Catalogs, grid: Grid, as_of: date) -> Axes:
         "kv": kv_axis(chosen(frames["format"], "format", grid.kv), engines),
         "parallel": pl.DataFrame(list(grid.parallel), schema=dict.fromkeys(PARALLEL, pl.Int64)),
         "accelerator": accelerator_axis(accelerators, engines),
+        "engine": engine_axis(engines, frames["accelerator"], frames["band"], grid),
         "workload": workload_axis(chosen(frames["workload"], "workload", grid.workloads)),
         "batch": pl.DataFrame({"batch": grid.batches}, schema={"batch": pl.Int64}),
-        "engine": engine_axis(engines, frames["accelerator"], frames["band"], grid),
     }
     return {name: with_enum(axis, name) for name, axis in axes.items()}
 

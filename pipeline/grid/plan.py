@@ -92,10 +92,11 @@ class Census:
 
 
 def census(axes: Axes, book: Book, rules: Sequence[str] = RULES) -> Census:
-    """Count plans without computing them: only the axes that rules read are crossed.
+    """Count plans without computing them, however many they are.
 
-    A combination that a rule drops stands for all plans that it would have become, so that
-    crossed = kept + dropped, exactly.
+    Only the axes that rules read are crossed, and of these only what is left to decide: plans that no further rule
+    can tell apart are one row with a count. A combination that a rule drops stands for all plans that it would have
+    become, so that crossed = kept + dropped, exactly.
     """
     given = {column for frame in axes.values() for column in frame.columns}
     left = in_order(book, rules, given)
@@ -104,14 +105,32 @@ def census(axes: Axes, book: Book, rules: Sequence[str] = RULES) -> Census:
         frame.select(columns) for frame in axes.values() if (columns := [c for c in frame.columns if c in needed])
     ]
     later = [prod(frame.height for frame in frames[place + 1 :]) for place in range(len(frames))]
-    grid, met, dropped = pl.DataFrame({"": [0]}), set[str](), dict.fromkeys(rules, 0)
+    grid, met, dropped = pl.DataFrame({PLANS: [1]}, schema={PLANS: pl.Int64}), set[str](), dict.fromkeys(rules, 0)
     for frame, times in zip(frames, later, strict=True):
-        grid = grid.join(frame, how="cross", maintain_order="left_right")
+        grid = grid.join(alike(frame), how="cross", suffix="_more").with_columns(
+            pl.col(PLANS) * pl.col(f"{PLANS}_more")
+        )
         met |= set(frame.columns)
         now, left = ready(left, met)
         grid = evaluate(grid, now)
         met |= {q.name for q in now}
         for name in [q.name for q in now if q.name in dropped]:
-            before, grid = grid.height, grid.filter(pl.col(name))
-            dropped[name] += (before - grid.height) * times
-    return Census(prod(frame.height for frame in frames), grid.height, dropped)
+            before, grid = plans_in(grid), grid.filter(pl.col(name))
+            dropped[name] += (before - plans_in(grid)) * times
+        grid = alike(grid.select(PLANS, *(c for c in grid.columns if any(c in q.inputs for q in left))))
+    return Census(prod(frame.height for frame in frames), plans_in(grid), dropped)
+
+
+PLANS = "plans that are alike"
+
+
+def plans_in(frame: pl.DataFrame) -> int:
+    """How many plans the rows stand for."""
+    return int(frame[PLANS].sum())
+
+
+def alike(frame: pl.DataFrame) -> pl.DataFrame:
+    """Each different row once, with how many plans it stands for."""
+    columns = [column for column in frame.columns if column != PLANS]
+    count = pl.col(PLANS).sum() if PLANS in frame.columns else pl.len().cast(pl.Int64).alias(PLANS)
+    return frame.group_by(columns, maintain_order=True).agg(count) if columns else frame.select(count)

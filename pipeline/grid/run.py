@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-from dataclasses import asdict, dataclass
+import os
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
+from fnmatch import fnmatch
 from functools import partial, reduce
-from math import prod
 from operator import add
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,15 +16,16 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from pipeline.core.errors import GridError, RunError, UnknownNameError
-from pipeline.core.places import PACKAGE, bundled
+from pipeline.core.places import bundled
 from pipeline.grid.axes import axes_of
 from pipeline.grid.code import fingerprints
 from pipeline.grid.columns import columns_table
 from pipeline.grid.executors import EXECUTORS, Receipt
-from pipeline.grid.files import check_link, make_folder, point_link, write_json, write_parquet
+from pipeline.grid.files import LEVEL, check_link, digest, make_folder, point_link, whole, write_json, write_parquet
+from pipeline.grid.partitions import by_kinds, partitions, parts_of
+from pipeline.grid.pieces import KEY, MANIFEST, PIECES, run_partition
 from pipeline.grid.plan import Census, census
-from pipeline.grid.schema import validated
-from pipeline.grid.tables import book_for, capacity_of, estimates_of
+from pipeline.grid.tables import book_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,18 +33,20 @@ if TYPE_CHECKING:
 
     from pipeline.facts.catalog import Catalogs
     from pipeline.grid.axes import Axes
-    from pipeline.grid.executors import Partition
+    from pipeline.grid.executors import Executor
     from pipeline.grid.selection import Grid
 
-ROWS_A_PARTITION = 800_000
-"""Rows of estimates crossed at once: enough to plan once for many, few enough for memory."""
-FEW_MODELS = 5
-MANIFEST = "manifest.json"
+ROWS_A_GROUP = 100_000
+"""Rows of a row group of capacity.parquet: readers of one model skip the others."""
 REJECTED = "rejected.json"
 """What the manifest of a run that failed its checks is called."""
 LATEST = "latest"
-PARTS = ".parts"
-KEY = "capgrid.key"
+LOCK = ".lock"
+"""Held by the process that makes a run."""
+WRITTEN_FROM = ("report*.html", "report.md", "diff.md", "exports/*", "rejected.json", LOCK)
+"""What others write into a run's folder."""
+STEP_NS = 10**6
+"""What tells two manifests apart on a file system that keeps no nanoseconds."""
 CODE = "capgrid.code"
 """In the metadata of columns.parquet: fingerprints of the code that made the run."""
 
@@ -56,6 +60,8 @@ class Job:
     as_of: date
     folder: Path
     key: str
+    earlier: Path | None = None
+    """A complete run to take rows from."""
 
     @property
     def id(self) -> str:
@@ -81,9 +87,9 @@ def content_key(frames: Axes) -> str:
 
 
 def code_key() -> str:
-    """A hash of the package's own sources, and of the SQL that comes with it."""
-    sources = [*sorted(PACKAGE.rglob("*.py")), *sorted(bundled("sql").rglob("*.sql"))]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    """A hash of the code that decides results, and of the SQL that comes with it; pages and commands do not count."""
+    scripts = [path.read_bytes() for path in sorted(bundled("sql").rglob("*.sql"))]
+    return hashlib.sha256(b"".join([fingerprints().encode(), *scripts])).hexdigest()
 
 
 def counted(axes: Axes) -> Census:
@@ -100,85 +106,50 @@ def counted(axes: Axes) -> Census:
     return found
 
 
-def by_kinds(models: pl.DataFrame) -> list[pl.DataFrame]:
-    """Models in groups that need the same formulas; groups of a few models share one group.
-
-    A model computed among others of its kind never computes what it has not; planning costs as much
-    as ten thousand rows, so that a group of its own pays from some models on.
-    """
-    counts = sorted(each for each in models.columns if each.endswith("_layers"))
-    signature = pl.concat_str([(pl.col(each) > 0).cast(pl.Int8) for each in counts])
-    rare = pl.len().over(signature) < FEW_MODELS
-    groups = models.with_columns(pl.when(rare).then(pl.lit("rare")).otherwise(signature).alias(""))
-    return groups.partition_by("", maintain_order=True, include_key=False)
-
-
-def partitions(axes: Axes, most: int = ROWS_A_PARTITION) -> list[Partition]:
-    """Models to compute together: alike, and at most so many rows before infeasible ones are dropped."""
-    rows_a_model = prod(frame.height for name, frame in axes.items() if name != "model")
-    groups = (models["model"].to_list() for models in by_kinds(axes["model"]))
-    return [part for group in groups for part in dealt(group, -(-len(group) * rows_a_model // most))]
-
-
-def dealt(models: list[str], parts: int) -> list[Partition]:
-    """Some models in so many parts of about one size.
-
-    >>> dealt(["a", "b", "c"], 2)
-    [('a', 'c'), ('b',)]
-    """
-    return [tuple(models[start::parts]) for start in range(min(parts, len(models)))]
-
-
-def estimates_path(folder: Path, model: str) -> Path:
-    """Where a model's curves stand."""
-    return folder / "estimates" / f"model={model}" / "part-0.parquet"
-
-
-def run_partition(job: Job, models: Partition) -> Receipt:
-    """Compute, check and write the tables of some models; what stands already is kept."""
-    missing = [model for model in models if not stands(job, model)]
-    if missing:
-        axes = {**job.axes, "model": job.axes["model"].filter(pl.col("model").cast(pl.String).is_in(missing))}
-        estimates, capacity = validated(estimates_of(axes), "estimates"), validated(capacity_of(axes), "capacity")
-        about = {KEY: job.key, "capgrid.run": job.id, "capgrid.as_of": str(job.as_of), "capgrid.grid": job.grid.name}
-        for model in missing:
-            of_model = pl.col("model").cast(pl.String) == model
-            write_parquet(capacity.filter(of_model), job.folder / PARTS / f"{model}.parquet", about)
-            write_parquet(estimates.filter(of_model), estimates_path(job.folder, model), about)
-    heights = [(rows_in(estimates_path(job.folder, m)), rows_in(job.folder / PARTS / f"{m}.parquet")) for m in models]
-    return Receipt(models, sum(e for e, _ in heights), sum(c for _, c in heights), reused=not missing)
-
-
-def stands(job: Job, model: str) -> bool:
-    """Whether a model's two files are there, whole, and made from the same inputs and formulas."""
-    paths = [estimates_path(job.folder, model), job.folder / PARTS / f"{model}.parquet"]
-    try:
-        return all(pl.read_parquet_metadata(path).get(KEY) == job.key for path in paths)
-    except (OSError, pl.exceptions.PolarsError):
-        return False
-
-
-def rows_in(path: Path) -> int:
-    """Rows of a Parquet file, from its footer."""
-    return int(pl.scan_parquet(path, hive_partitioning=False, glob=False).select(pl.len()).collect().item())
-
-
 def compute(
-    job: Job, workers: int, said: Callable[[Receipt], object] = lambda _: None, executor: str = "local"
+    job: Job, workers: int, said: Callable[[Receipt], object] = lambda _: None, executor: str | Executor = "local"
 ) -> list[Receipt]:
     """Run all partitions into the job's folder and join the capacity table; nothing is published yet."""
     make_folder(job.folder)
     check_link(job.folder.parent / LATEST)
+    job = replace(job, earlier=earlier_run(job))
+    run = EXECUTORS[executor] if isinstance(executor, str) else executor
     receipts = []
-    for receipt in EXECUTORS[executor](partial(run_partition, job), partitions(job.axes), workers):
+    for receipt in run(partial(run_partition, job), partitions(job.axes), workers):
         said(receipt)
         receipts.append(receipt)
-    parts = [
-        pl.read_parquet(job.folder / PARTS / f"{model}.parquet", glob=False) for model in job.axes["model"]["model"]
-    ]
-    capacity = pl.concat(parts)
-    write_parquet(capacity, job.folder / "capacity.parquet", {KEY: job.key, "capgrid.run": job.id})
+    remove_others(job, receipts)
+    join_capacity(job)
     return receipts
+
+
+def earlier_run(job: Job) -> Path | None:
+    """A complete run of the same grid to take rows from: what `latest` points at, else the newest."""
+    out = job.folder.parent
+    found = [path.parent for path in out.glob(f"*-{job.grid.name}-*/{MANIFEST}")]
+    latest = (out / LATEST).resolve().name
+    others = [folder for folder in found if folder.name not in {LATEST, job.id}]
+    return max(others, key=lambda each: (each.name == latest, (each / MANIFEST).stat().st_mtime_ns), default=None)
+
+
+def remove_others(job: Job, receipts: Sequence[Receipt]) -> None:
+    """Remove files of partitions that this run does not have: readers take all that stand there."""
+    own = {job.folder / name for receipt in receipts for name in receipt.files}
+    for path in (path for table in PIECES for path in job.folder.glob(f"{table}/*/*.parquet")):
+        if own and path not in own:
+            path.unlink()
+
+
+def join_capacity(job: Job) -> None:
+    """Write all models' answers as one file, streamed: it never stands in memory as a whole."""
+    models = job.axes["model"]["model"].to_list()
+    parts = [path for model in models for path in parts_of(job.folder, "capacity", model)]
+    rows = pl.scan_parquet(parts, hive_partitioning=False, glob=False)
+    about = {KEY: job.key, "capgrid.run": job.id}
+    with whole(job.folder / "capacity.parquet") as temporary:
+        rows.sink_parquet(
+            temporary, compression="zstd", compression_level=LEVEL, row_group_size=ROWS_A_GROUP, metadata=about
+        )
 
 
 def write_tables(job: Job, catalogs: Catalogs) -> None:
@@ -191,11 +162,12 @@ def complete(
     job: Job, found: Census, receipts: list[Receipt], fleets: int, seconds: float, version: str
 ) -> dict[str, Any]:
     """Write the manifest: from now on the run is complete."""
-    shutil.rmtree(job.folder / PARTS, ignore_errors=True)
     for leftover in job.folder.rglob(".*"):  # of workers that were killed while they wrote
-        leftover.unlink()
+        if leftover.name != LOCK:
+            leftover.unlink()
     (job.folder / MANIFEST).unlink(missing_ok=True)  # of a run that was damaged since
-    files = [path for path in sorted(job.folder.rglob("*")) if path.is_file()]
+    known = {name: sha for receipt in receipts for name, sha in receipt.files.items()}
+    files = own_files(job.folder)
     manifest = {
         "run": job.id, "capgrid_version": version, "as_of": job.as_of, "grid": asdict(job.grid), "content_key": job.key,
         "folder": str(job.folder.resolve()),
@@ -206,33 +178,47 @@ def complete(
             "fleet": fleets,
         },
         "partitions": {"made": sum(not r.reused for r in receipts), "taken_up": sum(r.reused for r in receipts)},
+        "models": dict(sum((Counter(receipt.how) for receipt in receipts), Counter())),
         "seconds": round(seconds, 3),
-        "files": {str(path.relative_to(job.folder)): path.stat().st_size for path in files},
-        "sha256": {str(path.relative_to(job.folder)): digest(path) for path in files},
+        "files": {name: path.stat().st_size for name, path in files.items()},
+        "sha256": {name: known.get(name) or digest(path) for name, path in files.items()},
     }  # fmt: skip
     write_json(manifest, job.folder / MANIFEST)
     return manifest
 
 
-def digest(path: Path) -> str:
-    """The SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def own_files(folder: Path) -> dict[str, Path]:
+    """The files that a run itself makes, named from its folder on: no page or export that is written from it."""
+    paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {name: path for name, path in paths.items() if not any(fnmatch(name, other) for other in WRITTEN_FROM)}
 
 
 def completed(job: Job) -> dict[str, Any] | None:
-    """The manifest of the same run where it is complete already: then there is nothing to compute."""
+    """The manifest of the same run where it is complete already, byte for byte: then there is nothing to compute."""
     try:
         manifest = check_run(job.folder)
     except RunError:
         return None
-    if manifest.get("content_key") != job.key:
+    if manifest.get("content_key") != job.key or changed(job.folder, manifest):
         return None
     return manifest | {"unchanged": True}
 
 
+def changed(folder: Path, manifest: dict[str, Any]) -> list[str]:
+    """Files of a run whose bytes are not those that it wrote."""
+    return [name for name, wrote in manifest.get("sha256", {}).items() if digest(folder / name) != wrote]
+
+
 def publish(folder: Path) -> None:
-    """Switch `latest` to a complete run: readers see the run before or this one."""
+    """Switch `latest` to a complete run: readers see the run before or this one.
+
+    A run is newer than the one that `latest` pointed at, also where the clock went back in between.
+    """
+    manifest, before = folder / MANIFEST, folder.parent / LATEST / MANIFEST
+    if before.is_file() and not before.samefile(manifest):
+        newest_ns = before.stat().st_mtime_ns
+        if manifest.stat().st_mtime_ns <= newest_ns:
+            os.utime(manifest, ns=(newest_ns + STEP_NS, newest_ns + STEP_NS))
     point_link(folder.parent / LATEST, folder.name)
 
 
@@ -252,7 +238,7 @@ def find_run(out: Path, run: str | None = None) -> Path:
     """
     folder = out / (run or LATEST)
     known = sorted(path.parent.name for path in out.glob(f"*/{MANIFEST}") if path.parent.name != LATEST)
-    if run and run != LATEST and run not in known and not folder.is_dir():
+    if run and run != LATEST and run not in known and (not is_name(run) or not folder.is_dir()):
         raise UnknownNameError("run", run, known, hint=f"Runs stand in {out}.")
     if not folder.is_dir():
         message = (
@@ -261,8 +247,19 @@ def find_run(out: Path, run: str | None = None) -> Path:
             else f"{folder}: points to a run that is gone; `capgrid run` makes a new one"
         )
         raise RunError(message)
+    if folder.resolve().parent != out.resolve():
+        raise RunError(f"{folder}: leads out of {out}, and is not followed; `capgrid run` makes a run here")
     check_run(folder)
     return folder.resolve()
+
+
+def is_name(text: str) -> bool:
+    """Whether a text can name something in a folder, and leads nowhere else.
+
+    >>> is_name("2026-11-22-small-0123456789"), is_name(".."), is_name("a/b")
+    (True, False, False)
+    """
+    return Path(text).name == text != ".." and len(text.encode(errors="replace")) < 256  # noqa: PLR2004
 
 
 def check_run(folder: Path) -> dict[str, Any]:
@@ -278,9 +275,11 @@ def check_run(folder: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         message = f"{folder}: the run is unfinished (it has no {MANIFEST}); {again}"
         raise RunError(message) from error
-    except (ValueError, KeyError, AttributeError, TypeError, OSError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, OSError, RecursionError) as error:
         message = f"{folder / MANIFEST}: damaged; {again}"
         raise RunError(message) from error
+    if any(Path(name).is_absolute() or ".." in Path(name).parts for name, _ in files):
+        raise RunError(f"{folder / MANIFEST}: names files outside the run; {again}")
     wrong = [name for name, size in files if not (folder / name).is_file() or (folder / name).stat().st_size != size]
     if wrong:
         raise RunError(f"{folder}: the run is damaged, missing or of another size: {', '.join(wrong[:3])}; {again}")

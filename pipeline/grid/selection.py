@@ -12,8 +12,8 @@ import polars as pl
 from pipeline.core.errors import CatalogError, GridError, UnknownNameError, nearest
 from pipeline.core.money import MARKETS
 from pipeline.estimators.settings import SETTINGS
-from pipeline.facts.entries import read_toml
 from pipeline.facts.names import is_id
+from pipeline.facts.tomlfile import read_toml
 from pipeline.facts.values import WORDS, fits
 from pipeline.grid.demands import chosen_demands
 
@@ -89,6 +89,8 @@ def grid_path(name: str, folder: Path) -> Path:
 
 def checked(path: Path, said: dict[str, Any], catalogs: Catalogs) -> Grid:
     """The grid, if every list names something and every name is known."""
+    if long := [name for name, each in said.items() if isinstance(each, list) and len(each) > MOST_LISTED]:
+        raise GridError(f"{path}: more than {MOST_LISTED} entries: {', '.join(long)}; choose by patterns or groups")
     problems: list[str] = [] if is_id(path.stem) else [f"{path}: a grid's file name is an id: lower case, no spaces"]
     known = {each.name for each in fields(Grid)} - {"name"}
     problems += [f"{path}: no field named '{each}'. {nearest(each, known)}".rstrip() for each in said.keys() - known]
@@ -197,6 +199,9 @@ def select(catalogs: Catalogs, kind: str, patterns: Sequence[str]) -> tuple[str,
             ids = matching(catalogs, kind, pattern.removeprefix("!"))
         except UnknownNameError as error:
             problems.append(str(error))
+            if len(problems) > MOST_UNKNOWN:
+                problems.append("and there is more")
+                break
             continue
         if pattern.startswith("!"):
             dropped |= set(ids)
@@ -229,6 +234,10 @@ def matching(catalogs: Catalogs, kind: str, pattern: str) -> list[str]:
 
 
 MOST_BATCH = 10**7
+MOST_LISTED = 2000
+"""Entries of a list."""
+MOST_UNKNOWN = 100
+"""Names that are met with the nearest."""
 MOST_SETTING = 10**8
 
 
@@ -249,7 +258,7 @@ def parallel_plans(path: Path, said: object, problems: list[str]) -> tuple[dict[
             problems.append(f"{path}: parallel: {plan} is not a table of {', '.join(PARALLEL)} from 1 to 4096")
         else:
             plans.append({each: plan.get(each, 1) for each in PARALLEL})
-    plans = [plan for place, plan in enumerate(plans) if plan not in plans[:place]]
+    plans = list({tuple(plan.values()): plan for plan in plans}.values())
     if not plans:
         problems.append(f"{path}: 'parallel' is missing or empty")
     return tuple(plans)

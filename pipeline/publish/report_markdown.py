@@ -140,7 +140,8 @@ def escaped(text: str, *, in_table: bool = False) -> str:
     >>> escaped("# |x|")
     '\\# |x|'
     """
-    plain = text.replace("&", "&amp;").replace("<", "&lt;").replace("@", "&#64;")
+    plain = text.replace("&", "&amp;").replace("<", "&lt;")
+    plain = re.sub(r"(?<![A-Za-z0-9])@", "&#64;", plain)  # engine@version calls nobody
     own = r"\|" if in_table else r"^[#>+-]"
     marked = re.sub(rf"[\\*\[\]~`]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])|{own}", r"\\\g<0>", plain)
     return re.sub(r"\s+", " ", marked)
