@@ -43,7 +43,8 @@ def chosen(out: Path, run: str) -> Path:
     if back:
         return before_latest(out, int(back[1]))
     as_folder = Path(run)
-    if run != LATEST and not (out / run).is_dir() and (as_folder / MANIFEST).is_file():
+    is_elsewhere = not is_name(run) or not (out / run).is_dir()
+    if run != LATEST and is_elsewhere and (as_folder / MANIFEST).is_file():
         check_run(as_folder)
         return as_folder.resolve()
     return find_run(out, run)

@@ -62,6 +62,7 @@ def build(folder: Path, catalogs: Catalogs) -> Path:
             connection.sql(f"ATTACH {quoted(str(temporary))} AS run (STORAGE_VERSION {quoted(STORAGE)})")
             connection.sql("USE run")
             fill(connection, folder.resolve(), catalogs)
+            connection.sql("CHECKPOINT run")  # closing would not say that the disk is full
         finally:
             connection.close()
     return path
