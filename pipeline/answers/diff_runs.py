@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeline.core.errors import RunError
 from pipeline.grid.pieces import MANIFEST
-from pipeline.grid.run import LATEST, check_run, find_run
+from pipeline.grid.run import LATEST, check_run, find_run, is_name
 
 BACK = re.compile(rf"{LATEST}~(\d+)")
 
