@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -102,6 +103,8 @@ def test_examples_of_the_help_run(
     Path("config.json").write_text(json.dumps(SMALL_LLAMA), encoding="utf-8")
     shutil.copytree(own_catalogs, "my-catalogs")
     assert own_small.out == tmp_path / "outputs"
+    before = shutil.copytree(own_small.folder, own_small.out / "2026-11-21-default-0123456789")
+    os.utime(before / "manifest.json", (1, 1))  # the run of the day before
     for line in FILES:
         subprocess.run(["/bin/sh", "-c", line], check=True)
     words = shlex.split(example)

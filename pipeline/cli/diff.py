@@ -33,7 +33,7 @@ def diff(run_a: str | None, run_b: str | None, out: Path, top: int | None, shape
     \b
     Examples:
       capgrid diff
-      capgrid diff latest~7 latest --format md
+      capgrid diff latest~1 latest --format md
       capgrid diff 2026-11-21-default-0123456789 latest --json
     """  # noqa: D301
     from pipeline.answers.diff import difference  # noqa: PLC0415
