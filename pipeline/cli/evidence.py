@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from pipeline.cli.options import as_of_option, catalogs_option, format_options, loaded
-from pipeline.cli.output import as_json, plain, show, talk
+from pipeline.cli.output import as_json, plain, show, talk, write_rows
 
 if TYPE_CHECKING:
     from datetime import date
 
-    import polars as pl
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -47,31 +46,14 @@ def backtest(
     names = [name.strip() for name in by.split(",") if name.strip()]
     rows = predicted(read_measurements(files), loaded(catalogs_folder), as_of)
     if predictions:
-        written(rows.drop("measurement_row"), predictions)
+        write_rows(rows.drop("measurement_row"), predictions)
+        talk(f"{rows.height} rows with predictions: {predictions}")
     if shape == "json":
         click.echo(as_json(plain(as_data(rows, names))))
         return
     show(sliced(rows, names), shape)
     for row in unanswered(rows).iter_rows(named=True):
         talk(f"not answered: {row['n']} rows: {row['reason']}")
-
-
-def written(rows: pl.DataFrame, path: Path) -> None:
-    """Write the predictions in the format that the file's name ends in.
-
-    Raises:
-        UsageError: neither .csv nor .parquet; or the folder cannot be written.
-    """
-    from pipeline.core.errors import PipelineError, UsageError  # noqa: PLC0415
-
-    writers: dict[str, Any] = {".csv": rows.write_csv, ".parquet": rows.write_parquet}
-    if path.suffix not in writers:
-        raise UsageError(f"{path}: predictions are written as .csv or .parquet")
-    try:
-        writers[path.suffix](path)
-    except OSError as error:
-        raise PipelineError(f"{path}: cannot be written: {error.strerror}") from error
-    talk(f"{rows.height} rows with predictions: {path}")
 
 
 COMMANDS = (backtest,)

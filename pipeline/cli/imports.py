@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.options import format_options
-from pipeline.cli.output import show, talk
+from pipeline.cli.output import show, talk, write_rows
 
 if TYPE_CHECKING:
     import polars as pl
@@ -54,31 +54,13 @@ def import_(files: tuple[Path, ...], out: Path | None, shape: str, **stated: Any
     if out is None:
         show(said(rows) if shape == "table" else rows, shape)
         return
-    write(rows, out)
+    write_rows(rows, out)
     talk(f"{rows.height} rows: {out}; next: capgrid backtest {out}")
 
 
 def said(rows: pl.DataFrame) -> pl.DataFrame:
     """The columns in which something stands."""
     return rows.select(each for each in rows if each.null_count() < rows.height)
-
-
-def write(rows: pl.DataFrame, path: Path) -> None:
-    """Write the rows in the format that the file's name ends in.
-
-    Raises:
-        UsageError: neither .csv nor .parquet.
-        PipelineError: the file cannot be written.
-    """
-    from pipeline.core.errors import PipelineError, UsageError  # noqa: PLC0415
-
-    writers: dict[str, Any] = {".csv": rows.write_csv, ".parquet": rows.write_parquet}
-    if path.suffix not in writers:
-        raise UsageError(f"{path}: rows are written as .csv or .parquet")
-    try:
-        writers[path.suffix](path)
-    except OSError as error:
-        raise PipelineError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 COMMANDS = (import_,)

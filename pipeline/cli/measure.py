@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.cli.options import format_options, together
-from pipeline.cli.output import show, talk
+from pipeline.cli.output import show, talk, write_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -205,14 +205,9 @@ def written(rows: pl.DataFrame, out: Path, held_out: tuple[int, ...]) -> list[Pa
     apart = pl.col("batch").is_in(held_out)
     files = {out: rows.filter(~apart), out.with_suffix(f".held-out{out.suffix}"): rows.filter(apart)}
     for path, part in files.items():
-        if part.is_empty():
-            continue
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_csv(path)
-        except OSError as error:
-            raise PipelineError(f"{path}: cannot be written: {error.strerror}") from error
-        talk(f"{part.height} rows: {path}")
+        if part.height:
+            write_rows(part, path)
+            talk(f"{part.height} rows: {path}")
     return [path for path, part in files.items() if part.height]
 
 

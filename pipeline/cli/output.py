@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import polars as pl
 
 WIDEST = 65_535
@@ -50,6 +52,25 @@ def for_people(value: Any, unit: str = "") -> str:
             return f"{value / scale:.4g} {name}"
     number = f"{value:,}" if isinstance(value, int) else f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"  # noqa: PLR2004
     return f"{number} {unit}".strip() if unit != "1" else number
+
+
+def write_rows(rows: pl.DataFrame, path: Path) -> None:
+    """Write rows of measurements in the format that the file's name ends in; texts stay as they are.
+
+    Raises:
+        UsageError: neither .csv nor .parquet.
+        PipelineError: the file cannot be written.
+    """
+    from pipeline.core.errors import PipelineError, UsageError  # noqa: PLC0415
+
+    writers: dict[str, Any] = {".csv": rows.write_csv, ".parquet": rows.write_parquet}
+    if path.suffix not in writers:
+        raise UsageError(f"{path}: rows are written as .csv or .parquet")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writers[path.suffix](path)
+    except OSError as error:
+        raise PipelineError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def show(frame: pl.DataFrame, shape: str, *, one: bool = False) -> None:

@@ -127,7 +127,7 @@ def product_rates(ops: Ops, kind: str, form: str, found: Probe) -> Iterator[floa
     for side in SIZES[kind]:
         try:
             rate = 2 * side**3 / ops.product_s(form, side, side, side)
-        except (RuntimeError, TypeError, NotImplementedError):
+        except (RuntimeError, TypeError, NotImplementedError):  # how PyTorch says that a device lacks a format
             return
         yield found.keep(f"product in {form}", f"{side} x {side} x {side}", rate, "FLOP/s")
 

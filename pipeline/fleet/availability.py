@@ -166,11 +166,17 @@ def redundant(frame: pl.DataFrame, redundancy: Redundancy) -> pl.DataFrame:
     return frame.with_columns(rows.select(**told(redundancy.zones)))
 
 
-def ceil_div(whole: str | Expr, part: str | int) -> Expr:
+def ceil_div(whole: str | Expr, part: str | int | Expr) -> Expr:
     """A quotient of whole numbers, rounded up; unknown where the divisor is 0."""
     number = col(whole) if isinstance(whole, str) else whole
-    divisor = col(part) if isinstance(part, str) else pl.lit(part)
+    divisor = col(part) if isinstance(part, str) else pl.lit(part) if isinstance(part, int) else part
     return pl.when(divisor > 0).then((number + divisor - 1) // divisor)
+
+
+def in_nodes() -> Expr:
+    """Nodes of `replicas`: as many whole replicas in each as fit, or as many whole nodes for each as it takes."""
+    room = (col("node_devices") // col("device_count")).clip(1)
+    return (ceil_div("replicas", room) * ceil_div("device_count", "node_devices")).cast(pl.Int64)
 
 
 def by_target(

@@ -8,6 +8,7 @@ import polars as pl
 from polars import col
 
 from pipeline.core.money import HOURS_PER_MONTH
+from pipeline.fleet.availability import in_nodes
 from pipeline.fleet.mix_limits import limits_on
 
 if TYPE_CHECKING:
@@ -34,13 +35,6 @@ def chosen(options: pl.DataFrame, replicas: Iterable[int]) -> pl.DataFrame:
         .with_columns(usd_per_month=col("usd_per_hour") * HOURS_PER_MONTH)
         .sort("demand", "usd_per_hour", descending=[False, True], maintain_order=True)
     )
-
-
-def in_nodes() -> pl.Expr:
-    """Nodes of the replicas: as many whole replicas in each as fit, or several nodes for each."""
-    together = col("node_devices") // col("device_count")
-    apart = (col("device_count") / col("node_devices")).ceil() * col("replicas")
-    return pl.when(together > 0).then((col("replicas") / together).ceil()).otherwise(apart).cast(pl.Int64)
 
 
 def left_without(fleet: pl.DataFrame, demands: pl.DataFrame, rate: str) -> pl.DataFrame:

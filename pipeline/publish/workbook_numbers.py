@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from pipeline.core.money import HOURS_PER_MONTH
+from pipeline.fleet.availability import in_nodes
 from pipeline.fleet.sizing import MOST_REPLICAS, TIES
 
 if TYPE_CHECKING:
@@ -139,17 +140,6 @@ def with_spares(working: pl.Expr, inputs: Inputs) -> pl.Expr:
     return working + inputs.spare_replicas + reserve
 
 
-def nodes() -> pl.Expr:
-    """Nodes of a fleet: as many whole replicas in each as fit, or as many whole nodes for each as it takes."""
-    size, node = pl.col("device_count"), pl.col("node_devices")
-    return (
-        pl.when(size <= node)
-        .then((pl.col("replicas") / (node // size)).ceil())
-        .otherwise(pl.col("replicas") * (size / node).ceil())
-        .cast(pl.Int64)
-    )
-
-
 def fleet(estimates: pl.DataFrame, prices: pl.DataFrame, inputs: Inputs, output_tokens: float) -> pl.DataFrame:
     """One row for each accelerator in the order of `prices`: its fleet of the fewest devices, and what that costs.
 
@@ -194,7 +184,7 @@ def loads(inputs: Inputs) -> list[pl.Expr]:
     return [
         rate.alias("replica_requests_per_s"),
         (inputs.plan_requests_per_s / (pl.col("replicas") * rate)).alias("load_ratio"),
-        nodes().alias("nodes"),
+        in_nodes().alias("nodes"),
         pl.when(pl.col("replicas").is_not_null()).then(holds).alias("holds_at_bad_end"),
         with_spares(working_replicas(inputs.plan_requests_per_s, low), inputs).alias("bad_end_replicas"),
     ]
