@@ -11,7 +11,7 @@ import statistics
 import time
 from typing import Any
 
-from pipeline.facts.modelconfig import facts_of
+from pipeline.facts.config.counted import facts_of
 
 BASE: dict[str, Any] = {
     "hidden_size": 4096, "intermediate_size": 14_336, "num_hidden_layers": 32, "num_attention_heads": 32,

@@ -12,9 +12,9 @@ import time
 import numpy as np
 import polars as pl
 
-from pipeline.fleet.mix import solved
-from pipeline.fleet.mix_limits import Limits, Quota
-from pipeline.fleet.mix_sensitivity import at_bad_end, at_other_prices
+from pipeline.fleet.mix.cheapest import solved
+from pipeline.fleet.mix.limits import Limits, Quota
+from pipeline.fleet.mix.sensitivity import at_bad_end, at_other_prices
 
 WITHIN_S = 10.0
 

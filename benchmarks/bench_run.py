@@ -7,7 +7,7 @@ ratios. `python benchmarks/bench_run.py [--models N] [--rounds N]`.
 * pipeline: crosses, estimates, checks with Pandera, and encodes `estimates`.
 * answers: the `capacity` table of the same plans besides, with its exact inversions.
 * duckdb: COPY of the same finished columns with the same codec and level: it computes nothing.
-* python: the same formulas row by row (benchmarks/plain_python.py) on a sample; it encodes nothing.
+* python: the same formulas row by row (tests/oracle/plain_python.py) on a sample; it encodes nothing.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from pathlib import Path
 os.environ["POLARS_MAX_THREADS"] = "1"
 
 import duckdb
-import plain_python
 import polars as pl
 
 import pipeline
 from pipeline.estimators.feasible import RULES
 from pipeline.grid.axes import Axes, axes_of
-from pipeline.grid.partitions import partitions
 from pipeline.grid.plan import by_grain
 from pipeline.grid.schema import validated
 from pipeline.grid.selection import read_grid
 from pipeline.grid.tables import book_for, capacity_of, estimates_of
+from pipeline.run.partitions import partitions
+from tests.oracle import plain_python
 
 AS_OF = date(2026, 11, 22)
 SAMPLE = 2000

@@ -8,7 +8,7 @@
   worker and the main process took, bytes a row.
 * ways: configurations (rows of `estimates`) per second of CPU, one thread each, in interleaved rounds: this pipeline
   with and without its answers, Parquet encoding alone, DuckDB's COPY of the finished columns, a plain-Python loop over
-  the same formulas (benchmarks/plain_python.py), and, with --peer, vllm-sr-sim's closed form in the Python that has it.
+  the same formulas (tests/oracle), and, with --peer, vllm-sr-sim's closed form in the Python that has it.
 * layouts: bytes a row and seconds of CPU per million rows of ways to store one finished table.
 """
 
@@ -178,8 +178,8 @@ def default_axes(models: int) -> dict:
     """The axes of the default grid with some of its models, those of one kind: a partition as runs have it."""
     import pipeline  # noqa: PLC0415
     from pipeline.grid.axes import axes_of  # noqa: PLC0415
-    from pipeline.grid.partitions import partitions  # noqa: PLC0415
     from pipeline.grid.selection import read_grid  # noqa: PLC0415
+    from pipeline.run.partitions import partitions  # noqa: PLC0415
 
     catalogs = pipeline.catalogs()
     axes = axes_of(catalogs, read_grid("default", catalogs), AS_OF)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from pipeline.evidence.simulation import Replica, percentiles, simulate
-from pipeline.evidence.simulation_arrivals import Traffic, at_rate, drawn, largest_rate_simulated
+from pipeline.evidence.simulation.arrivals import Traffic, at_rate, drawn, largest_rate_simulated
+from pipeline.evidence.simulation.replica import Replica
+from pipeline.evidence.simulation.requests import percentiles, simulate
 from pipeline.grid.load import largest_rate, under_load
 
 try:

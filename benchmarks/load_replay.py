@@ -19,8 +19,9 @@ import polars as pl
 from load_cases import LINES, row_of
 from polars import col
 
-from pipeline.evidence.simulation import Replica, percentiles, simulate
-from pipeline.evidence.simulation_arrivals import Traffic
+from pipeline.evidence.simulation.arrivals import Traffic
+from pipeline.evidence.simulation.replica import Replica
+from pipeline.evidence.simulation.requests import percentiles, simulate
 from pipeline.grid.load import largest_rate
 
 if TYPE_CHECKING:

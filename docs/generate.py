@@ -12,7 +12,7 @@ import click
 
 from pipeline.cli.main import cli
 from pipeline.facts.entries import columns_of
-from pipeline.facts.schema import SCHEMAS
+from pipeline.facts.schema.kinds import SCHEMAS
 from pipeline.grid.columns import columns_table
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
     from pipeline.grid.axes import Axes
 
 AS_OF = date(2026, 11, 22)
+ROOT = Path(__file__).parent.parent
+"""The project's folder."""
+SHARED = ROOT.parent / "shared"
+"""Measurements and configs beside the project, where there are any."""
+LOGS = ROOT / "tests" / "evidence" / "logs"
+"""Start-up logs of the shape that engines print."""
 
 
 def plan(tp: int = 1, pp: int = 1, ep: int = 1, dp: int = 1) -> dict[str, int]:

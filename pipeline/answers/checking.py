@@ -12,9 +12,9 @@ from pipeline.answers.store import DATABASE, STORAGE
 from pipeline.core.errors import CatalogError, RunError
 from pipeline.core.quantity import evaluate, in_order
 from pipeline.grid.axes import model_axis
-from pipeline.grid.run import LATEST, changed, check_run
 from pipeline.grid.schema import validated
 from pipeline.grid.tables import book_for
+from pipeline.run.finished import LATEST, changed, check_run
 
 if TYPE_CHECKING:
     from pathlib import Path

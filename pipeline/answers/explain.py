@@ -10,7 +10,7 @@ import polars as pl
 from pipeline.core.errors import UnknownNameError
 from pipeline.core.units import unit_of
 from pipeline.estimators.attention import KINDS, PROJECTIONS
-from pipeline.facts.schema import REFERENCES
+from pipeline.facts.schema.kinds import REFERENCES
 from pipeline.grid.calibrated import setting
 from pipeline.grid.point import formulas_of, point_row
 from pipeline.grid.schema import DESCRIBED

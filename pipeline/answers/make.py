@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Any
 import filelock
 
 from pipeline.answers.store import build
+from pipeline.core.files import check_own, make_folder
 from pipeline.fleet.demanded import write_fleets
-from pipeline.grid.damage import remove_spoilt
-from pipeline.grid.files import check_own, make_folder
-from pipeline.grid.run import LOCK, complete, completed, compute, counted, publish, write_tables
+from pipeline.run.compute import compute, counted, write_tables
+from pipeline.run.damage import remove_spoilt
+from pipeline.run.finished import LOCK, complete, completed, publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from pipeline.facts.catalog import Catalogs
-    from pipeline.grid.executors import Executor, Receipt
     from pipeline.grid.plan import Census
-    from pipeline.grid.run import Job
+    from pipeline.run.executors import Executor, Receipt
+    from pipeline.run.job import Job
 
 
 def make(

@@ -11,8 +11,9 @@ import duckdb
 
 from pipeline.answers.store import fill
 from pipeline.fleet.demanded import write_fleets
-from pipeline.grid.run import compute, job_of, write_tables
 from pipeline.grid.selection import read_grid
+from pipeline.run.compute import compute, write_tables
+from pipeline.run.job import job_of
 
 if TYPE_CHECKING:
     from pipeline.facts.catalog import Catalogs

@@ -10,11 +10,11 @@ from duckdb import StatementType
 from polars.exceptions import PolarsError
 
 from pipeline.core.errors import RunError, SqlError
+from pipeline.core.files import whole
 from pipeline.core.places import bundled
 from pipeline.grid.columns import meaning
-from pipeline.grid.damage import blamed
-from pipeline.grid.files import whole
-from pipeline.grid.run import check_run
+from pipeline.run.damage import blamed
+from pipeline.run.finished import check_run
 
 if TYPE_CHECKING:
     from pathlib import Path

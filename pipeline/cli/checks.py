@@ -25,7 +25,7 @@ def check(run_id: str | None, out: Path, catalogs_folder: Path | None, *, as_dat
       capgrid check --out outputs
     """  # noqa: D301
     from pipeline.answers.checking import check_catalogs, check_tables  # noqa: PLC0415
-    from pipeline.grid.run import LATEST, find_run  # noqa: PLC0415
+    from pipeline.run.finished import LATEST, find_run  # noqa: PLC0415
 
     catalogs = loaded(catalogs_folder)
     found = {"catalogs": check_catalogs(catalogs)}

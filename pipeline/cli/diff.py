@@ -12,7 +12,7 @@ from pipeline.cli.output import as_json, plain, show
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.answers.diff import Difference
+    from pipeline.answers.diff.difference import Difference
 
 TOP = 10
 
@@ -36,9 +36,9 @@ def diff(run_a: str | None, run_b: str | None, out: Path, top: int | None, shape
       capgrid diff latest~1 latest --format md
       capgrid diff 2026-11-21-default-0123456789 latest --json
     """  # noqa: D301
-    from pipeline.answers.diff import difference  # noqa: PLC0415
-    from pipeline.answers.diff_runs import chosen_runs  # noqa: PLC0415
-    from pipeline.grid.damage import blamed  # noqa: PLC0415
+    from pipeline.answers.diff.difference import difference  # noqa: PLC0415
+    from pipeline.answers.diff.runs import chosen_runs  # noqa: PLC0415
+    from pipeline.run.damage import blamed  # noqa: PLC0415
 
     runs = chosen_runs(out, run_a, run_b)
     with blamed(*runs):
@@ -50,7 +50,7 @@ def diff(run_a: str | None, run_b: str | None, out: Path, top: int | None, shape
 
 def said(found: Difference, shape: str, top: int | None) -> None:
     """Print a difference."""
-    from pipeline.answers.diff import as_data, as_markdown, as_text  # noqa: PLC0415
+    from pipeline.answers.diff.difference import as_data, as_markdown, as_text  # noqa: PLC0415
 
     if shape == "json":
         click.echo(as_json(plain(as_data(found, top))))

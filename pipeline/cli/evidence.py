@@ -40,8 +40,8 @@ def backtest(
       capgrid backtest my.csv --by quantity
     """  # noqa: D301
     from pipeline.evidence.backtest import as_data, sliced, unanswered  # noqa: PLC0415
-    from pipeline.evidence.measurements import read_measurements  # noqa: PLC0415
     from pipeline.evidence.predict import predicted  # noqa: PLC0415
+    from pipeline.evidence.readers.measurements import read_measurements  # noqa: PLC0415
 
     names = [name.strip() for name in by.split(",") if name.strip()]
     rows = predicted(read_measurements(files), loaded(catalogs_folder), as_of)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from pipeline.evidence.measure_sweep import Plan
+    from pipeline.evidence.measure.sweep import Plan
     from pipeline.facts.catalog import Catalogs
 
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -100,9 +100,9 @@ def device(device: str | None, threads: int | None, clock: str, name: str | None
       capgrid measure device --help
     """  # noqa: D301
     import pipeline  # noqa: PLC0415
-    from pipeline.evidence.measure_entries import device_blocks, put  # noqa: PLC0415
-    from pipeline.evidence.measure_probe import TorchOps, probed  # noqa: PLC0415
-    from pipeline.evidence.measure_torch import machine, slug  # noqa: PLC0415
+    from pipeline.evidence.measure.entries import device_blocks, put  # noqa: PLC0415
+    from pipeline.evidence.measure.probe import TorchOps, probed  # noqa: PLC0415
+    from pipeline.evidence.measure.torch_ops import machine, slug  # noqa: PLC0415
 
     here = machine(device, threads, clock)
     name = name or slug(here.name)
@@ -154,10 +154,10 @@ def measure_model(out: Path, picture: Path | None, held_out: tuple[int, ...], fo
       capgrid measure model --help
     """  # noqa: D301
     import pipeline  # noqa: PLC0415
-    from pipeline.evidence.measure_picture import check_ending  # noqa: PLC0415
-    from pipeline.evidence.measure_run import measured  # noqa: PLC0415
-    from pipeline.evidence.measure_shapes import shape_of  # noqa: PLC0415
-    from pipeline.evidence.measure_torch import machine, slug  # noqa: PLC0415
+    from pipeline.evidence.measure.experiment import measured  # noqa: PLC0415
+    from pipeline.evidence.measure.picture import check_ending  # noqa: PLC0415
+    from pipeline.evidence.measure.shapes import shape_of  # noqa: PLC0415
+    from pipeline.evidence.measure.torch_ops import machine, slug  # noqa: PLC0415
 
     check_ending(picture)
     plan = planned(**asked)
@@ -181,7 +181,7 @@ def planned(**asked: Any) -> Plan:
     """
     from pipeline.core.errors import UsageError  # noqa: PLC0415
     from pipeline.core.units import in_base_units  # noqa: PLC0415
-    from pipeline.evidence.measure_sweep import Plan  # noqa: PLC0415
+    from pipeline.evidence.measure.sweep import Plan  # noqa: PLC0415
 
     budget_s = in_base_units(asked["budget"], "s")
     if isinstance(budget_s, str) or budget_s <= 0:
@@ -213,9 +213,9 @@ def written(rows: pl.DataFrame, out: Path, held_out: tuple[int, ...]) -> list[Pa
 
 def compared(files: Sequence[Path], folder: Path, picture: Path | None, shape: str) -> None:
     """Print the lines through what was measured and what was predicted, and draw both."""
-    from pipeline.evidence.measure_compare import beside, errors, lines  # noqa: PLC0415
-    from pipeline.evidence.measure_picture import draw  # noqa: PLC0415
-    from pipeline.evidence.measurements import read_measurements  # noqa: PLC0415
+    from pipeline.evidence.measure.compare import beside, errors, lines  # noqa: PLC0415
+    from pipeline.evidence.measure.picture import draw  # noqa: PLC0415
+    from pipeline.evidence.readers.measurements import read_measurements  # noqa: PLC0415
 
     told = beside(read_measurements(files), catalogs_of(folder), today())
     show(lines(told), shape)
@@ -244,7 +244,7 @@ def compare(files: tuple[Path, ...], picture: Path | None, folder: Path, shape: 
       printf 'llama-7b,a100,transformers,static,ttft_s,464,1,%s,%s\\n' 1 .13 8 .27 16 .42 32 .74 >> ours.csv
       capgrid measure compare ours.csv
     """  # noqa: D301
-    from pipeline.evidence.measure_picture import check_ending  # noqa: PLC0415
+    from pipeline.evidence.measure.picture import check_ending  # noqa: PLC0415
 
     check_ending(picture)
     compared(files, folder, picture, shape)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from pipeline.fleet.mix import Mix
-    from pipeline.fleet.mix_sensitivity import BadEnd
+    from pipeline.fleet.mix.cheapest import Mix
+    from pipeline.fleet.mix.sensitivity import BadEnd
 
 FLEET = (
     "demand", "accelerator", "weights", "kv", "engine", "tp", "pp", "ep", "dp", "device_count", "region", "price_cloud",
@@ -80,10 +80,10 @@ def mix(file: str, catalogs_folder: Path | None, as_of: date, shape: str, part: 
     Example:
       capgrid mix example --part fleet
     """  # noqa: D301
-    from pipeline.fleet.mix import solved  # noqa: PLC0415
-    from pipeline.fleet.mix_file import read_mix  # noqa: PLC0415
-    from pipeline.fleet.mix_model import solver  # noqa: PLC0415
-    from pipeline.fleet.mix_options import demands_of, options_of  # noqa: PLC0415
+    from pipeline.fleet.mix.cheapest import solved  # noqa: PLC0415
+    from pipeline.fleet.mix.file import read_mix  # noqa: PLC0415
+    from pipeline.fleet.mix.model import solver  # noqa: PLC0415
+    from pipeline.fleet.mix.options import demands_of, options_of  # noqa: PLC0415
 
     solver()
     catalogs = loaded(catalogs_folder)
@@ -122,7 +122,7 @@ def summary(answer: Mix, options: int) -> str:
 
 def parts_of(answer: Mix, asked: tuple[Any, Any, Any], part: str) -> Iterator[tuple[str, pl.DataFrame]]:
     """What is to be printed, by name; what takes another search only where it is asked for."""
-    from pipeline.fleet.mix_sensitivity import at_bad_end, at_other_prices  # noqa: PLC0415
+    from pipeline.fleet.mix.sensitivity import at_bad_end, at_other_prices  # noqa: PLC0415
 
     made: dict[str, Callable[[], pl.DataFrame]] = {
         "fleet": lambda: answer.fleet.select(name for name in FLEET if name in answer.fleet.columns),

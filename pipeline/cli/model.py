@@ -73,7 +73,7 @@ def facts(config: Path | None, name: str, hf_id: str | None, shape: str) -> None
     Example:
       capgrid model facts config.json --json
     """  # noqa: D301
-    from pipeline.facts.modelconfig import facts_of  # noqa: PLC0415
+    from pipeline.facts.config.counted import facts_of  # noqa: PLC0415
 
     found = facts_of(config_of(config, hf_id))
     found = {"model": name, **found} if name else found
@@ -116,7 +116,7 @@ def add(config: Path | None, name: str, hf_id: str | None, catalogs_folder: Path
 
     import pipeline  # noqa: PLC0415
     from pipeline.facts.adding import added  # noqa: PLC0415
-    from pipeline.facts.modelconfig import entry_of, facts_of  # noqa: PLC0415
+    from pipeline.facts.config.counted import entry_of, facts_of  # noqa: PLC0415
 
     said = config_of(config, hf_id)
     for warning in facts_of(said)["warnings"]:

@@ -141,8 +141,8 @@ def markdown(frame: pl.DataFrame) -> None:
     """Rows as a Markdown table, a line each."""
     import polars as pl  # noqa: PLC0415
 
-    from pipeline.publish.report_markdown import escaped  # noqa: PLC0415
-    from pipeline.publish.report_words import visible  # noqa: PLC0415
+    from pipeline.publish.report.markdown import escaped  # noqa: PLC0415
+    from pipeline.publish.words import visible  # noqa: PLC0415
 
     texts = {name for name, dtype in frame.schema.items() if dtype in {pl.String, pl.Enum, pl.Categorical}}
     told = frame.with_columns(
@@ -173,7 +173,7 @@ def table(frame: pl.DataFrame) -> None:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    from pipeline.publish.report_words import visible  # noqa: PLC0415
+    from pipeline.publish.words import visible  # noqa: PLC0415
 
     def seen(value: Any) -> str:
         return "\n".join(map(visible, for_people(value).split("\n")))

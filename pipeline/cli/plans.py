@@ -182,8 +182,8 @@ def show_start(path: Path, asked: dict[str, Any], catalogs: Catalogs, as_of: dat
     import polars as pl  # noqa: PLC0415
 
     from pipeline.core.units import unit_of  # noqa: PLC0415
-    from pipeline.evidence.logs import read_log  # noqa: PLC0415
-    from pipeline.evidence.startup import compared  # noqa: PLC0415
+    from pipeline.evidence.readers.logs import read_log  # noqa: PLC0415
+    from pipeline.evidence.readers.startup import compared  # noqa: PLC0415
 
     start = read_log(path)
     talk(f"{path} says: {', '.join(f'{name} {value}' for name, value in start.settings.items())}")

@@ -176,7 +176,7 @@ def write_fleet(file: Path, asked: dict[str, Any], catalogs: Catalogs) -> str:
 
 def write_workbook(file: Path, plan: FleetPlan, catalogs: Catalogs, as_of: date, lang: str) -> pl.DataFrame:
     """The workbook whose formulas follow its inputs."""
-    from pipeline.publish.workbook_options import exported  # noqa: PLC0415
+    from pipeline.publish.workbook.options import exported  # noqa: PLC0415
 
     return exported(file, plan, catalogs, as_of, own_version(), typed(), lang)
 
@@ -260,7 +260,7 @@ def run_of(question: Answer, asked: dict[str, Any]) -> tuple[str | None, date]:
     """
     from datetime import date  # noqa: PLC0415
 
-    from pipeline.grid.run import check_run, find_run  # noqa: PLC0415
+    from pipeline.run.finished import check_run, find_run  # noqa: PLC0415
 
     if question.grid and asked["run_id"] is None:
         return None, asked["as_of"]

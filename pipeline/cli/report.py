@@ -11,7 +11,7 @@ from pipeline.cli.options import catalogs_option, loaded, out_option, run_option
 from pipeline.cli.output import talk
 
 if TYPE_CHECKING:
-    from pipeline.answers.diff import Difference
+    from pipeline.answers.diff.difference import Difference
 
 
 @click.command()
@@ -44,9 +44,9 @@ def report(
     Example:
       capgrid report --lang zh --file report.html
     """  # noqa: D301
-    from pipeline.grid.damage import blamed  # noqa: PLC0415
-    from pipeline.grid.run import find_run  # noqa: PLC0415
-    from pipeline.publish.report import write_report  # noqa: PLC0415
+    from pipeline.publish.report.build import write_report  # noqa: PLC0415
+    from pipeline.run.damage import blamed  # noqa: PLC0415
+    from pipeline.run.finished import find_run  # noqa: PLC0415
 
     folder = find_run(out, run_id)
     catalogs = loaded(catalogs_folder)
@@ -59,9 +59,9 @@ def report(
 
 def since_before(out: Path, folder: Path, against: str | None) -> Difference | None:
     """What changed since the run before of the same grid, or since a named one; none where there is none."""
-    from pipeline.answers.diff_runs import chosen, complete_runs  # noqa: PLC0415
+    from pipeline.answers.diff.runs import chosen, complete_runs  # noqa: PLC0415
     from pipeline.core.errors import RunError  # noqa: PLC0415
-    from pipeline.grid.run import check_run  # noqa: PLC0415
+    from pipeline.run.finished import check_run  # noqa: PLC0415
 
     if against:
         return compared(chosen(out, against), folder)
@@ -83,8 +83,8 @@ def compared(old: Path, new: Path) -> Difference:
     Raises:
         RunError: one of them is damaged.
     """
-    from pipeline.answers.diff import difference  # noqa: PLC0415
-    from pipeline.grid.damage import blamed  # noqa: PLC0415
+    from pipeline.answers.diff.difference import difference  # noqa: PLC0415
+    from pipeline.run.damage import blamed  # noqa: PLC0415
 
     with blamed(old, new):
         return difference(old, new)

@@ -13,7 +13,7 @@ from pipeline.cli.options import Settings as SettingsType
 from pipeline.cli.options import as_of_option, catalogs_option, format_options, loaded, out_option, run_option
 from pipeline.cli.output import as_json, for_people, show
 from pipeline.core.errors import UsageError
-from pipeline.grid.executors import DASK, EXECUTORS
+from pipeline.run.executors import DASK, EXECUTORS
 
 if TYPE_CHECKING:
     from datetime import date
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from pipeline.answers.ask import Answer
     from pipeline.facts.catalog import Catalogs
-    from pipeline.grid.executors import Executor
-    from pipeline.grid.run import Job
+    from pipeline.run.executors import Executor
+    from pipeline.run.job import Job
 
 
 @click.command()
@@ -66,13 +66,13 @@ def run(
     Example:
       capgrid run --grid small --out outputs
     """  # noqa: D301
-    from pipeline.grid.run import job_of  # noqa: PLC0415
     from pipeline.grid.selection import read_grid  # noqa: PLC0415
+    from pipeline.run.job import job_of  # noqa: PLC0415
 
     catalogs = loaded(catalogs_folder)
     job = job_of(catalogs, read_grid(grid, catalogs), as_of, out)
     if rows_only:
-        from pipeline.grid.forecast import forecast  # noqa: PLC0415
+        from pipeline.run.forecast import forecast  # noqa: PLC0415
 
         size = forecast(job.axes)
         counts = {
@@ -97,7 +97,7 @@ def chosen_executor(name: str, scheduler: str | None) -> Executor:
         UsageError: a scheduler for local processes.
     """
     if name == DASK:
-        from pipeline.grid.cluster import dask  # noqa: PLC0415
+        from pipeline.run.cluster import dask  # noqa: PLC0415
 
         return partial(dask, scheduler=scheduler)
     if scheduler:
@@ -110,7 +110,7 @@ def made(job: Job, catalogs: Catalogs, workers: int, executor: Executor) -> dict
     from importlib.metadata import version  # noqa: PLC0415
 
     from pipeline.answers.make import make  # noqa: PLC0415
-    from pipeline.grid.partitions import partitions  # noqa: PLC0415
+    from pipeline.run.partitions import partitions  # noqa: PLC0415
 
     hidden = not sys.stderr.isatty()
     length = sum(len(each.models) for each in partitions(job.axes))
@@ -208,7 +208,7 @@ def resolved(settings: dict[str, str | None], catalogs: Catalogs) -> dict[str, s
 def connected(answer: Answer, catalogs: Catalogs, out: Path, run_id: str | None) -> duckdb.DuckDBPyConnection:
     """A connection to the run that a question is about: the one asked for, or its own bundled grid."""
     from pipeline.answers.store import opened  # noqa: PLC0415
-    from pipeline.grid.run import find_run  # noqa: PLC0415
+    from pipeline.run.finished import find_run  # noqa: PLC0415
 
     if answer.grid and run_id is None:
         from pipeline.answers.own_grid import opened_grid  # noqa: PLC0415
@@ -233,7 +233,7 @@ def sql(query: str, run_id: str | None, out: Path, catalogs_folder: Path | None,
     """  # noqa: D301
     from pipeline.answers.store import opened  # noqa: PLC0415
     from pipeline.answers.store import query as rows  # noqa: PLC0415
-    from pipeline.grid.run import find_run  # noqa: PLC0415
+    from pipeline.run.finished import find_run  # noqa: PLC0415
 
     with opened(find_run(out, run_id), loaded(catalogs_folder)) as connection:
         show(rows(connection, query), shape)

@@ -70,7 +70,7 @@ def simulate(
     Example:
       capgrid simulate --model llama-3.1-8b --accelerator h100 --requests-per-s 8 --ttft-p95 1s --tpot-p95 50ms
     """  # noqa: D301
-    from pipeline.evidence.simulation import simpy_module  # noqa: PLC0415
+    from pipeline.evidence.simulation.requests import simpy_module  # noqa: PLC0415
 
     simpy_module()
     asked["ttft_slo_s"] = ttft_p95 or asked["ttft_slo_s"]
@@ -111,7 +111,7 @@ def from_trace(path: Path, asked: dict[str, Any]) -> tuple[pl.DataFrame, Variati
 
 def tell(axes: Axes, variation: Variation, requests: pl.DataFrame | None, asked: dict[str, Any], shape: str) -> None:
     """Simulate, and print percentiles beside the closed form's."""
-    from pipeline.evidence.simulation_plan import (  # noqa: PLC0415
+    from pipeline.evidence.simulation.plan import (  # noqa: PLC0415
         beside,
         closed,
         longest_tokens,

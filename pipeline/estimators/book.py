@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pipeline.estimators  # noqa: F401  (enters the quantities)
 from pipeline.core.quantity import QUANTITIES, Book
-from pipeline.estimators import attention, bands, decode, kernels, matrices, pages, prefill, rates
+from pipeline.estimators import attention, bands, casestudy, feasible, matrices, settings  # noqa: F401  (enter theirs)
+from pipeline.estimators.memory import account, activation, pages, runtime, weights  # noqa: F401
+from pipeline.estimators.money import cost, energy  # noqa: F401
+from pipeline.estimators.step import clients, decode, gemm, kernels, parallel, prefill, rates, serving  # noqa: F401
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -28,7 +28,7 @@ COUNTS = ("parameter_count", "tower_parameter_count", "embedding_parameter_count
 
 SOURCES = {
     CONFIG: ("config.json files of the models' Hugging Face repositories", "https://huggingface.co", "config"),
-    COUNTED: ("counted from config.json by capgrid, pipeline/facts/modelconfig.py", "", "count"),
+    COUNTED: ("counted from config.json by capgrid, pipeline/facts/config/counted.py", "", "count"),
 }
 
 

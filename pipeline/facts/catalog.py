@@ -20,10 +20,10 @@ from pipeline.facts.entries import (
     read_entries,
     read_sources,
 )
+from pipeline.facts.inherited import with_versions
 from pipeline.facts.names import Names, names_of
-from pipeline.facts.schema import DEFAULTS, SCHEMAS
+from pipeline.facts.schema.kinds import DEFAULTS, SCHEMAS
 from pipeline.facts.values import shown
-from pipeline.facts.versions import with_versions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

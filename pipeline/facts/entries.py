@@ -11,7 +11,7 @@ import polars as pl
 from pipeline.core.errors import CatalogError, nearest
 from pipeline.facts.names import all_names, is_id
 from pipeline.facts.prices import price_name
-from pipeline.facts.schema import DEFAULTS, REFERENCES, SCHEMAS
+from pipeline.facts.schema.kinds import DEFAULTS, REFERENCES, SCHEMAS
 from pipeline.facts.tomlfile import read_toml
 from pipeline.facts.values import WORDS, as_dtype, fits, words_of
 from pipeline.facts.versions import MARK

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from pipeline.core.errors import PipelineError
+from pipeline.core.files import write_parquet
 from pipeline.fleet.options import BASE_WORKLOAD, Choice, Demand
 from pipeline.fleet.plans import FleetPlan, fleets
 from pipeline.fleet.sizing import Sizing
-from pipeline.grid.files import write_parquet
 from pipeline.grid.replicas import Variation
 from pipeline.grid.schema import TABLES, stored, validated
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipeline.facts.catalog import Catalogs
-    from pipeline.grid.run import Job
+    from pipeline.run.job import Job
 
 FILE = "fleet.parquet"
 LENGTHS = ("prompt_tokens", "output_tokens", "ttft_p95_s", "tpot_p95_s")

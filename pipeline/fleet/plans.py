@@ -9,7 +9,7 @@ import polars as pl
 from polars import col
 
 from pipeline.core.money import HOURS_PER_MONTH
-from pipeline.estimators.money import BILL, BREAK_EVEN, FOOTPRINT, with_money
+from pipeline.estimators.money.fleet import BILL, BREAK_EVEN, FOOTPRINT, with_money
 from pipeline.facts.owned import hosts, site_of
 from pipeline.facts.prices import interruption_ratio
 from pipeline.fleet.autoscaling import autoscaled

@@ -17,8 +17,8 @@ import polars as pl
 from polars import col
 
 from pipeline.core.quantity import evaluate, in_order
-from pipeline.estimators.load import load_book
-from pipeline.estimators.load_latency import QUANTILES
+from pipeline.estimators.load.book import load_book
+from pipeline.estimators.load.latency import QUANTILES
 from pipeline.grid.load import under_load
 from pipeline.grid.replicas import with_largest_rate
 

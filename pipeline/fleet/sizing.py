@@ -9,7 +9,7 @@ import polars as pl
 from polars import col
 
 from pipeline.core.errors import UsageError
-from pipeline.estimators.money import reserve_replicas
+from pipeline.estimators.money.fleet import reserve_replicas
 from pipeline.fleet.availability import Redundancy, redundant
 from pipeline.fleet.pools import OWN, reads_in_time, with_prefill
 from pipeline.grid.load import INPUTS, complete, meets, under_load

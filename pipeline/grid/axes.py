@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from pipeline.estimators.attention import PROJECTIONS
-from pipeline.estimators.rates import GROUPS
-from pipeline.estimators.serving import EXPERT_OVERHEADS
 from pipeline.estimators.settings import SETTINGS
+from pipeline.estimators.step.rates import GROUPS
+from pipeline.estimators.step.serving import EXPERT_OVERHEADS
 from pipeline.facts.prices import device_prices
 from pipeline.grid.calibrated import calibrated
 from pipeline.grid.selection import PARALLEL

@@ -9,9 +9,9 @@ import polars as pl
 from pipeline.core.quantity import Book
 from pipeline.core.units import unit_of
 from pipeline.estimators.book import book
-from pipeline.estimators.load import load_book
-from pipeline.estimators.money import BOOK
-from pipeline.facts.schema import SCHEMAS
+from pipeline.estimators.load.book import load_book
+from pipeline.estimators.money.fleet import BOOK
+from pipeline.facts.schema.kinds import SCHEMAS
 from pipeline.grid.schema import DESCRIBED, OF_FLEET, TABLES
 
 COLUMNS = {"column": pl.String, "table_name": pl.String, "type": pl.String, "unit": pl.String, "description": pl.String,

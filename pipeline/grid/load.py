@@ -8,11 +8,11 @@ import polars as pl
 from polars import col
 
 from pipeline.core.quantity import evaluate, in_order
-from pipeline.estimators.load import load_book
-from pipeline.estimators.load_latency import NEARLY_FULL, QUANTILES, VERDICTS, WAITS
-from pipeline.estimators.load_passes import NEXT, START
-from pipeline.estimators.load_tokens import MEANS, SPREADS, request_deviates, token_deviates
-from pipeline.estimators.special import normal_cdf
+from pipeline.estimators.load.book import load_book
+from pipeline.estimators.load.latency import NEARLY_FULL, QUANTILES, VERDICTS, WAITS
+from pipeline.estimators.load.passes import NEXT, START
+from pipeline.estimators.load.special import normal_cdf
+from pipeline.estimators.load.tokens import MEANS, SPREADS, request_deviates, token_deviates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ INPUTS = (
     "kv_growth_ratio", "prefills_first", "prompt_tokens", "prompt_cv", "output_tokens", "output_cv",
     "ttft_extra_s", "first_token_steps", "arrival_cv",
 )  # fmt: skip
-"""What a replica under load is: see the formulas of `pipeline.estimators.load_capacity`."""
+"""What a replica under load is: see the formulas of `pipeline.estimators.load.capacity`."""
 LEFT_OUT = ("ttft_extra_s", "first_token_steps")
 """Inputs that are 0 where they are left out."""
 PASSES = 6

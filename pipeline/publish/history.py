@@ -8,7 +8,7 @@ import polars as pl
 from polars import col
 
 from pipeline.core.errors import RunError
-from pipeline.grid.files import whole
+from pipeline.core.files import whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -22,25 +22,26 @@ import polars as pl
 
 from pipeline.answers.ask import ask, find
 from pipeline.answers.checking import check_catalogs, check_tables
-from pipeline.answers.diff import as_markdown, difference
-from pipeline.answers.diff_runs import complete_runs
+from pipeline.answers.diff.difference import as_markdown, difference
+from pipeline.answers.diff.runs import complete_runs
 from pipeline.answers.make import make
 from pipeline.answers.store import opened
 from pipeline.core.errors import PipelineError, RunError
-from pipeline.grid.files import check_link, make_folder, whole, write_json
-from pipeline.grid.run import LATEST, REJECTED, check_run, find_run, job_of, publish, reject
+from pipeline.core.files import check_link, make_folder, whole, write_json
 from pipeline.publish.history import beyond_bounds, figures, read_history, remember
-from pipeline.publish.report import write_report
+from pipeline.publish.report.build import write_report
 from pipeline.publish.tables import write_csv
+from pipeline.run.finished import LATEST, REJECTED, check_run, find_run, publish, reject
+from pipeline.run.job import job_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import date
 
-    from pipeline.answers.diff import Difference
+    from pipeline.answers.diff.difference import Difference
     from pipeline.facts.catalog import Catalogs
-    from pipeline.grid.run import Job
     from pipeline.grid.selection import Grid
+    from pipeline.run.job import Job
 
 SUMMARY = "nightly.json"
 LOCK = ".nightly.lock"

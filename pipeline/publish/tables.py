@@ -9,8 +9,8 @@ import polars as pl
 import xlsxwriter
 
 from pipeline.core.errors import PipelineError
-from pipeline.grid.files import whole
-from pipeline.publish.workbook_cells import HOSTILE, LINE, TEAL, Book, heights, off_the_line, paper
+from pipeline.core.files import whole
+from pipeline.publish.workbook.cells import HOSTILE, LINE, TEAL, Book, heights, off_the_line, paper
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,0 +1,151 @@
+"""Reading prompts as a queue of its own, how bursts lengthen it; and the same root for the queue for places."""
+
+from typing import NamedTuple
+
+import polars as pl
+from polars import Expr
+
+from pipeline.core.quantity import Quantity
+from pipeline.estimators.load.registry import LOAD, of_load
+
+NEWTON = 6
+"""Steps to the root of a queue. From below, and convex: they only rise. Six reach 1e-4, below a CV of 1 up to 0.9."""
+
+
+class Reading(NamedTuple):
+    """Reading prompts as a queue of its own: time of one, and how it varies."""
+
+    reading_s: Expr
+    reading_scv: Expr
+
+
+@of_load
+def over_token_s(
+    step_tokens: Expr,
+    running_batch: Expr,
+    prefills_first: Expr,
+    step_base_s: Expr,
+    joined_prompts: Expr,
+    prompt_tokens: Expr,
+    decode_only_s: Expr,
+) -> Expr:
+    """What a prompt's token takes besides: its share of the step around it.
+
+    Source: study of load, over.
+    """
+    room = pl.max_horizontal(step_tokens - running_batch, 0.1 * step_tokens)
+    first = step_base_s / (joined_prompts * prompt_tokens)
+    return pl.when(prefills_first).then(first).otherwise(decode_only_s / room)
+
+
+@of_load
+def reading_s(prompt_work_s: Expr, over_token_s: Expr, prompt_tokens: Expr) -> Expr:
+    """Time that a queue of prompts takes for one of them.
+
+    Source: study of load, v1.
+    """
+    return prompt_work_s + over_token_s * prompt_tokens
+
+
+@of_load
+def reading_scv(
+    prompt_work_s: Expr,
+    prompt_work_square: Expr,
+    over_token_s: Expr,
+    prompt_tokens: Expr,
+    prompt_cv: Expr,
+    reading_s: Expr,
+) -> Expr:
+    """Its squared coefficient of variation.
+
+    Source: study of load, v2 / v1^2 - 1.
+    """
+    square = prompt_tokens.pow(2) * (1.0 + prompt_cv * prompt_cv)
+    cross = 2.0 * over_token_s * prompt_tokens * prompt_work_square / prompt_work_s
+    second = prompt_work_square + cross + over_token_s.pow(2) * square
+    return (second / reading_s.pow(2) - 1.0).clip(0.0)
+
+
+@of_load
+def offered_ratio(served_per_s: Expr, reading_s: Expr) -> Expr:
+    """Load of the queue of prompts.
+
+    Source: study of load, rp.
+    """
+    return (served_per_s * reading_s).clip(1e-9, 0.9995)
+
+
+def _newton(root: Expr, offered_ratio: Expr, arrival_scv: Expr) -> Expr:
+    """One Newton step to the root of sigma = (1 + (1 - sigma) ca2 / rho)^(-1 / ca2), from below."""
+    inner = 1.0 + (1.0 - root) * arrival_scv / offered_ratio
+    value = (-inner.log() / arrival_scv).exp()
+    slope = value / (inner * offered_ratio)
+    return root + (value - root) / (1.0 - slope).clip(1e-9)
+
+
+def _enter_roots(name: str, load: str) -> None:
+    """Enter the Newton steps to a root, one column each: a column is used twice by the next."""
+    for place in range(1, NEWTON + 1):
+
+        def formula(root: Expr, load_ratio: Expr, arrival_scv: Expr) -> Expr:
+            return _newton(root, load_ratio.clip(1e-9, 0.9995), arrival_scv)
+
+        step = f"{name}_{place}" if place < NEWTON else name
+        formula.__doc__ = f"Root of the queue at `{load}`, Newton step {place}.\n\nSource: Kleinrock 1975, GI/M/1."
+        reads = {"root": f"{name}_{place - 1}", "load_ratio": load, "arrival_scv": "arrival_scv"}
+        LOAD[step] = Quantity(step, formula, reads)
+
+
+def _below(load_ratio: Expr, arrival_scv: Expr) -> Expr:
+    """Where the search begins: the root of Poisson arrivals, from which bursts only lead up."""
+    return pl.when(arrival_scv >= 1.0).then(load_ratio.clip(1e-9, 0.9995)).otherwise(0.0)
+
+
+@of_load
+def queue_root_0(offered_ratio: Expr, arrival_scv: Expr) -> Expr:
+    """Where the search of the root of the queue of prompts begins.
+
+    Definition.
+    """
+    return _below(offered_ratio, arrival_scv)
+
+
+@of_load
+def place_root_0(utilisation_ratio: Expr, arrival_scv: Expr) -> Expr:
+    """Where the search of the root of the queue for places begins.
+
+    Definition.
+    """
+    return _below(utilisation_ratio, arrival_scv)
+
+
+_enter_roots("queue_root", "offered_ratio")
+_enter_roots("place_root", "utilisation_ratio")
+
+
+@of_load
+def queue_s(queue_root: Expr, reading: Reading, arrival_scv: Expr) -> Expr:
+    """Wait in the queue of prompts, bursts included.
+
+    Source: study of load, W: the exact root of GI/M/1 with gamma arrivals, scaled by (ca2 + cv2) / (1 + ca2).
+    """
+    waits = (queue_root / (1.0 - queue_root)).clip(0.0, 1e3)
+    return waits * reading.reading_s * (arrival_scv + reading.reading_scv) / (1.0 + arrival_scv)
+
+
+@of_load
+def even_queue_s(offered_ratio: Expr, reading: Reading) -> Expr:
+    """The same wait if arrivals were Poisson.
+
+    Source: Pollaczek and Khinchine.
+    """
+    return offered_ratio / (1.0 - offered_ratio) * reading.reading_s * (1.0 + reading.reading_scv) / 2.0
+
+
+@of_load
+def burst_queue_s(queue_s: Expr, even_queue_s: Expr) -> Expr:
+    """What bursts add to the wait.
+
+    Definition.
+    """
+    return (queue_s - even_queue_s).clip(0.0)

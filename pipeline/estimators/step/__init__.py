@@ -1,0 +1,1 @@
+"""How long one step takes: matrix products, attention, communication, launches."""

@@ -1,0 +1,91 @@
+"""A catalog file of fitted constants, each block with its rows, held-out error and day."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+
+from pipeline.core.errors import CatalogError
+from pipeline.facts.adding import restore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from datetime import date
+    from pathlib import Path
+
+    from pipeline.evidence.calibration.calibrate import Fit
+
+SOURCE = "measured-here"
+DIGITS = 5
+"""Significant digits of a fitted constant: more than any fit is sure of."""
+LONGEST = 200
+HEADER = "Constants fitted to measurements by `capgrid calibrate`; they hold in place of those of the catalogs."
+
+
+def block_of(fit: Fit, on: date, note: str) -> tomlkit.items.Table:
+    """One [[calibration]] block."""
+    table = tomlkit.table()
+    table.add("calibration", name_of(fit))
+    table.add(fit.kind, fit.name)
+    for name, value in fit.solution.values.items():
+        table.add(name, float(f"{value:.{DIGITS}g}"))
+    table.add("rows", fit.rows)
+    table.add("error_ratio", round(fit.held[0].median_after, DIGITS))
+    table.add("fitted_on", on)
+    table.add("note", note)
+    table.add("source", SOURCE)
+    return table
+
+
+def name_of(fit: Fit) -> str:
+    """The id of a fit's block: a second fit of the same thing replaces the first."""
+    return f"measured-{re.sub('[^a-z0-9._-]', '-', fit.name.lower())}"
+
+
+def note_of(paths: Sequence[Path], fit: Fit) -> str:
+    """Which rows, what was left out to judge the error, and how far it was before."""
+    files = ", ".join(path.name for path in paths)
+    named = files if len(files) <= LONGEST and files.isprintable() else f"{len(paths)} files"
+    held = fit.held[0]
+    return f"{named}; error with {held.left_out} left out, {held.median_before:.1%} before"
+
+
+def written(path: Path, blocks: Iterable[tomlkit.items.Table], load: Callable[[Path], object]) -> None:
+    """Put blocks into a file, in place of those of the same id, and read its folder to see that it stands.
+
+    Raises:
+        CatalogError: the file is not one of calibrations, or its folder would not load; nothing is changed then.
+    """
+    try:
+        before = {path: path.read_text(encoding="utf-8") if path.is_file() else None}
+        text = with_blocks(path, before[path], blocks)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except (TOMLKitError, UnicodeDecodeError) as error:
+        raise CatalogError([f"{path}: not valid TOML: {error}"]) from error
+    except OSError as error:
+        raise CatalogError([f"{path}: cannot be written: {error.strerror}"]) from error
+    try:
+        load(path.parent)
+    except CatalogError:
+        restore(before)
+        raise
+
+
+def with_blocks(path: Path, before: str | None, blocks: Iterable[tomlkit.items.Table]) -> str:
+    """The text of a file with some blocks in it; those of other ids stay as they are."""
+    document = tomlkit.parse(before) if before is not None else tomlkit.document()
+    if before is None:
+        document.add(tomlkit.comment(HEADER))
+    known = document.get("calibration", tomlkit.aot())
+    if not isinstance(known, tomlkit.items.AoT):
+        raise CatalogError([f"{path}: 'calibration' is not a list of [[calibration]] blocks"])
+    new = {str(block["calibration"]): block for block in blocks}
+    kept = tomlkit.aot()
+    for block in [*(each for each in known if str(each.get("calibration")) not in new), *new.values()]:
+        kept.append(block)
+    document["calibration"] = kept
+    return tomlkit.dumps(document)

@@ -1,0 +1,1 @@
+"""The experiment itself, on the machine at hand."""

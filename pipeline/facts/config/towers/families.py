@@ -1,0 +1,248 @@
+"""Which towers each model type has, and what joins them to its text model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from pipeline.facts.config.towers.bases import SIGLIP_BASE, SO400M
+from pipeline.facts.config.towers.keys import Count
+from pipeline.facts.config.towers.pieces import none
+from pipeline.facts.config.towers.projectors import (
+    aya_projector,
+    cohere_projector,
+    ernie_resampler,
+    gemma3_projector,
+    gemma4_projector,
+    idefics_projector,
+    internvl_projector,
+    kimi_projector,
+    lfm2_projector,
+    llama4_projector,
+    llava_next_projector,
+    llava_projector,
+    minimax_projector,
+    mistral_projector,
+    mllama_projector,
+    one_linear,
+    ovis_table,
+    paligemma_projector,
+    step_projector,
+    video_llama_projector,
+    voxtral_projector,
+)
+from pipeline.facts.config.towers.tokens import (
+    QWEN_TOKENS,
+    fixed,
+    gemma3_tokens,
+    gemma4_unified_tokens,
+    internvl_tokens,
+    llama4_tokens,
+    mistral3_tokens,
+)
+
+
+@dataclass(frozen=True)
+class Side:
+    """One tower of a family: where it stands, of which kind it is, how it is joined."""
+
+    key: str
+    kind: str
+    join: Count = none
+    absent: Mapping[str, Any] | None = field(default_factory=dict)
+    """What is built where the config has no such part, on top of the kind's defaults; None: nothing."""
+    is_open: bool = False
+    """Whether the part's own model_type chooses another kind."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """What a model type adds to its text model, and the defaults of its own class."""
+
+    sides: tuple[Side, ...]
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    text: Mapping[str, Any] = field(default_factory=dict)
+    text_only: tuple[str, ...] = ()
+    """Classes of the same model type that have no tower."""
+    is_split: bool = True
+    """Whether tensor-parallel ranks of vLLM share the towers; else each holds them whole."""
+    tokens: Count | None = None
+    """Tokens of the largest image; None: not known."""
+
+
+WHOLE = frozenset({"gemma3n", "deepseek_vl_v2", "phi4mm"})
+"""Further model types whose towers every rank of vLLM holds whole: timm, AutoModel, audio conformers."""
+
+
+def vision(kind: str, join: Count = none, **more: Any) -> Side:
+    """A tower that stands under vision_config."""
+    return Side("vision_config", kind, join, **more)
+
+
+def audio(kind: str, join: Count = none, **more: Any) -> Side:
+    """A tower that stands under audio_config."""
+    return Side("audio_config", kind, join, **more)
+
+
+HEADLESS = {"vision_use_head": False}
+LLAVA_CLIP = {**SIGLIP_BASE, "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "patch_size": 14}
+LLAVA = Family(
+    (vision("clip_vision_model", llava_projector, absent={**LLAVA_CLIP, "image_size": 336}, is_open=True),),
+    {"multimodal_projector_bias": True, "vision_feature_layer": -2},
+    {"hidden_size": 4096},
+)
+MISTRAL_DEFAULTS = {"multimodal_projector_bias": False, "vision_feature_layer": -1, "spatial_merge_size": 2}
+MISTRAL3 = Family(
+    (vision("pixtral", mistral_projector, absent={"patch_size": 14, "image_size": 1540}, is_open=True),),
+    MISTRAL_DEFAULTS,
+    {"hidden_size": 5120},
+    is_split=False,  # in Mistral's own format, which these repositories load in, up to vLLM 0.19
+    tokens=mistral3_tokens,
+)
+QWEN2_VL = Family((vision("qwen2_vl"),), tokens=fixed(QWEN_TOKENS))
+QWEN3_VL = Family((vision("qwen3_vl"),), tokens=fixed(QWEN_TOKENS))
+QWEN3_5_FAMILY = Family(
+    (vision("qwen3_5"),), text_only=("Qwen3_5ForCausalLM", "Qwen3_5MoeForCausalLM"), tokens=fixed(QWEN_TOKENS)
+)
+GLM4V = Family((vision("glm4v"),))
+IDEFICS3 = Family((vision("idefics3", idefics_projector),), {"scale_factor": 2}, {"hidden_size": 4096})
+QWEN2_5_OMNI = Family((vision("qwen2_5_vl"), audio("qwen2_5_omni_audio_encoder")))
+QWEN3_OMNI = Family((vision("qwen3_vl"), audio("qwen3_omni_moe_audio_encoder")))
+
+FAMILIES: dict[str, Family] = {
+    # model_type of the config: its towers
+    "llava": LLAVA,
+    "llava_next": replace(LLAVA, sides=(replace(LLAVA.sides[0], join=llava_next_projector),)),
+    "llava_next_video": replace(LLAVA, sides=(replace(LLAVA.sides[0], join=llava_next_projector),)),
+    "llava_onevision": Family(
+        (
+            vision(
+                "siglip_vision_model",
+                llava_next_projector,
+                absent={**SO400M, "patch_size": 14, "image_size": 384, "num_hidden_layers": 26, **HEADLESS},
+                is_open=True,
+            ),
+        ),
+        {"multimodal_projector_bias": True, "vision_feature_layer": -1},
+        {"hidden_size": 4096},
+    ),
+    "mistral3": MISTRAL3,
+    "lighton_ocr": replace(MISTRAL3, text={"hidden_size": 1024}, is_split=True, tokens=None),
+    "gemma3": Family(
+        (vision("siglip_vision_model", gemma3_projector, is_open=True),),
+        {"mm_tokens_per_image": 256},
+        {"hidden_size": 2304},
+        text_only=("Gemma3ForCausalLM",),
+        tokens=gemma3_tokens,
+    ),
+    "gemma4": Family(
+        (vision("gemma4_vision", gemma4_projector, absent=None), audio("gemma4_audio", absent=None)),
+        text={"hidden_size": 2304},
+        text_only=("Gemma4ForCausalLM",),
+        is_split=False,
+    ),
+    "gemma4_unified": Family(
+        (vision("gemma4_unified_vision", absent=None), audio("gemma4_unified_audio", absent=None)),
+        text={"hidden_size": 2304},
+        text_only=("Gemma4UnifiedForCausalLM",),
+        is_split=False,
+        tokens=gemma4_unified_tokens,
+    ),
+    "paligemma": Family(
+        (
+            vision(
+                "siglip_vision_model",
+                paligemma_projector,
+                absent={**SO400M, "intermediate_size": 4096, "patch_size": 14, "vision_use_head": False},
+                is_open=True,
+            ),
+        ),
+        {"projection_dim": 2048},
+        {"hidden_size": 2048},
+    ),
+    "qwen2_vl": QWEN2_VL,
+    "qwen2_5_vl": replace(QWEN2_VL, sides=(vision("qwen2_5_vl"),)),
+    "qwen3_vl": QWEN3_VL,
+    "qwen3_vl_moe": QWEN3_VL,
+    "qwen3_5": QWEN3_5_FAMILY,
+    "qwen3_5_moe": QWEN3_5_FAMILY,
+    "qwen2_5_omni_thinker": QWEN2_5_OMNI,
+    "qwen2_5_omni": QWEN2_5_OMNI,
+    "qwen3_omni_moe_thinker": QWEN3_OMNI,
+    "qwen3_omni_moe": QWEN3_OMNI,
+    "glm4v": GLM4V,
+    "glm4v_moe": GLM4V,
+    "glm46v": GLM4V,
+    "glm_ocr": Family((vision("glm_ocr"),)),
+    "kimi_k25": Family((vision("kimi_k25", kimi_projector),), {"projection_hidden_size": 1152}, {"hidden_size": 7168}),
+    "kimi_vl": Family((vision("moonvit", kimi_projector),)),
+    "internvl": Family(
+        (vision("internvl_vision", internvl_projector),),
+        {"downsample_ratio": 0.5, "max_dynamic_patch": 12},
+        {"hidden_size": 4096},
+        tokens=internvl_tokens,
+    ),
+    "internvl_chat": Family(
+        (vision("intern_vit_6b", internvl_projector, is_open=True),),
+        {"downsample_ratio": 0.5, "max_dynamic_patch": 12},
+        {"hidden_size": 4096},
+        tokens=internvl_tokens,
+    ),
+    "mllama": Family(
+        (vision("mllama_vision_model", mllama_projector),),
+        text={"hidden_size": 4096},
+        text_only=("MllamaForCausalLM",),
+    ),
+    "llama4": Family(
+        (vision("llama4_vision_model", llama4_projector),),
+        text={"hidden_size": 5120},
+        text_only=("Llama4ForCausalLM",),
+        tokens=llama4_tokens,
+    ),
+    "minimax_m3_vl": Family(
+        (vision("minimax_m3_vl", minimax_projector),), {"projector_hidden_size": 6144}, {"hidden_size": 6144}
+    ),
+    "step3p7": Family((vision("step3p7", step_projector),), {"projector_bias": False}, {"hidden_size": 4096}),
+    "ernie4_5_vl_moe": Family((vision("ernie4_5_vl_moe", ernie_resampler),), text={"hidden_size": 2560}),
+    "lfm2_vl": Family(
+        (vision("siglip2_vision_model", lfm2_projector, is_open=True),),
+        {
+            "projector_hidden_size": 2560,
+            "projector_bias": True,
+            "projector_use_layernorm": True,
+            "downsample_factor": 2,
+        },
+        {"hidden_size": 2560},
+    ),
+    "cohere2_vision": Family(
+        (
+            vision(
+                "siglip_vision_model",
+                cohere_projector,
+                absent={**SO400M, "intermediate_size": 3072, "image_size": 512, "num_attention_heads": 12},
+                is_open=True,
+            ),
+        ),
+        {"downsample_factor": 2, "alignment_intermediate_size": 36864},
+        {"hidden_size": 8192},
+    ),
+    "aya_vision": Family(
+        (
+            vision(
+                "siglip_vision_model",
+                aya_projector,
+                absent={**SO400M, "patch_size": 14, "image_size": 384, "num_hidden_layers": 26, **HEADLESS},
+                is_open=True,
+            ),
+        ),
+        {"downsample_factor": 2},
+        {"hidden_size": 8192},
+    ),
+    "idefics3": IDEFICS3,
+    "smolvlm": IDEFICS3,
+    "ovis2": Family((vision("ovis2", ovis_table),), {"hidden_size": 1536}),
+    "video_llama_3": Family((vision("video_llama_3", video_llama_projector),), text={"hidden_size": 4096}),
+    "qwen2_audio": Family((audio("qwen2_audio_encoder", one_linear, is_open=True),), text={"hidden_size": 4096}),
+    "voxtral": Family((audio("qwen2_audio_encoder", voxtral_projector),), text={"hidden_size": 3072}),
+}

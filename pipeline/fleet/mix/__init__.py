@@ -1,0 +1,1 @@
+"""Several demands on several kinds of device under limits."""

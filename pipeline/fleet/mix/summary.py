@@ -1,0 +1,82 @@
+"""What a fleet of a mix is: its replicas as devices and money, what each demand gets, what each limit has left."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+from polars import col
+
+from pipeline.core.money import HOURS_PER_MONTH
+from pipeline.fleet.availability import in_nodes
+from pipeline.fleet.mix.limits import limits_on
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pipeline.fleet.mix.limits import Limits
+
+USED = {"limit": pl.String(), "unit": pl.String(), "allowed": pl.Float64(), "used": pl.Float64()}
+
+
+def chosen(options: pl.DataFrame, replicas: Iterable[int]) -> pl.DataFrame:
+    """The chosen options with their replicas, devices, nodes and cost, in order of demands and cost."""
+    count = pl.Series("replicas", list(replicas), pl.Int64)
+    rows = options.with_columns(count).filter(col("replicas") > 0)
+    nodes = [in_nodes().alias("nodes")] if "node_devices" in rows.columns else []
+    power = [(col("power_w") * col("replicas")).alias("fleet_power_w")] if "power_w" in rows.columns else []
+    return (
+        rows.with_columns(
+            *nodes,
+            *power,
+            devices=col("device_count") * col("replicas"),
+            usd_per_hour=col("replica_usd_per_hour") * col("replicas"),
+        )
+        .with_columns(usd_per_month=col("usd_per_hour") * HOURS_PER_MONTH)
+        .sort("demand", "usd_per_hour", descending=[False, True], maintain_order=True)
+    )
+
+
+def left_without(fleet: pl.DataFrame, demands: pl.DataFrame, rate: str) -> pl.DataFrame:
+    """Requests per second of each demand's fleet: of all replicas, and without its `spare_replicas` largest."""
+    rows = fleet.join(demands.select("demand", k="spare_replicas"), on="demand").sort(
+        rate, descending=True, nulls_last=True
+    )
+    before = (col("replicas").cum_sum() - col("replicas")).over("demand")
+    lost = pl.min_horizontal((col("k") - before).clip(0), "replicas")
+    return (
+        rows.with_columns(all=col(rate) * col("replicas"), left=col(rate) * (col("replicas") - lost))
+        .group_by("demand", maintain_order=True)
+        .agg(capacity_requests_per_s=col("all").sum(), reserve_requests_per_s=col("left").sum())
+    )
+
+
+def served(fleet: pl.DataFrame, demands: pl.DataFrame) -> pl.DataFrame:
+    """What each demand gets, and what it costs."""
+    sums = fleet.group_by("demand").agg(col("replicas", "devices", "usd_per_hour", "usd_per_month").sum())
+    told = demands.join(sums, on="demand", how="left", maintain_order="left")
+    told = told.join(left_without(fleet, demands, "rate"), on="demand", how="left", maintain_order="left")
+    tokens = col("requests_per_s") * 3600 * col("output_tokens") / 1e6 if "output_tokens" in told.columns else None
+    return told.select(
+        "demand", "requests_per_s", planned_requests_per_s="planned", spare_replicas="spare_replicas",
+        replicas="replicas", devices="devices", capacity_requests_per_s="capacity_requests_per_s",
+        reserve_requests_per_s="reserve_requests_per_s",
+        utilisation_ratio=col("requests_per_s") / col("capacity_requests_per_s"),
+        usd_per_hour="usd_per_hour", usd_per_month="usd_per_month",
+        **({} if tokens is None else {"usd_per_mtok_output": col("usd_per_hour") / tokens}),
+    )  # fmt: skip
+
+
+def used(fleet: pl.DataFrame, limits: Limits) -> pl.DataFrame:
+    """What the fleet uses of each limit."""
+    rows = [
+        {
+            "limit": each.name,
+            "unit": each.unit,
+            "allowed": float(each.allowed),
+            "used": float((each.used * fleet["replicas"]).sum()),
+        }
+        for each in limits_on(fleet, limits)
+    ]
+    told = pl.DataFrame(rows, schema=USED)
+    return told.with_columns(left=col("allowed") - col("used"))

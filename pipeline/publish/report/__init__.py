@@ -1,0 +1,1 @@
+"""The nightly report: one page, and the same figures as Markdown."""

@@ -1,0 +1,1 @@
+"""Tests of the formulas: laws, the article, load, money."""

@@ -1,0 +1,1 @@
+"""Tests of measurements, calibration, the experiment and the simulation."""

@@ -1,0 +1,1 @@
+"""Tests of axes, plans and inversion."""

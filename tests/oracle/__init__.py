@@ -1,0 +1,1 @@
+"""The same equations written a second time, and numbers that we promised."""

@@ -1,0 +1,1 @@
+"""Tests of the night, the report and exports."""
