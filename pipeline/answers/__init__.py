@@ -1,1 +1,1 @@
-"""Floor 4: Parquet becomes a database, SQL files become answers, a number becomes its tree of reasons."""
+"""Parquet becomes a database, SQL files become answers, a number becomes its tree of reasons."""

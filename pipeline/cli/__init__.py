@@ -1,1 +1,1 @@
-"""Floor 6: commands. Parse, call one function, print one thing; heavy imports wait until a command needs them."""
+"""Commands. Parse, call one function, print one thing; heavy imports wait until a command needs them."""

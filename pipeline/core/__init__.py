@@ -1,1 +1,1 @@
-"""Floor 1: what a quantity is, what a unit is, and how to say what went wrong."""
+"""What a quantity is, what a unit is, and how to say what went wrong."""

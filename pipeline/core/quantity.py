@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,11 +29,15 @@ Frame = TypeVar("Frame", pl.LazyFrame, pl.DataFrame)
 
 @dataclass(frozen=True)
 class Quantity:
-    """A named column, its formula, and the column that each input of the formula is read from."""
+    """A named column, its formula, the column that each input of the formula is read from, and its words.
+
+    Words are those of one instance of a template: they fill the braces of its docstring, and its constants.
+    """
 
     name: str
     formula: Formula
     reads: Mapping[str, str]
+    words: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def bundles(self) -> dict[str, type]:
@@ -45,7 +49,8 @@ class Quantity:
         """The formula over whole columns."""
         columns = {name: pl.col(column) for name, column in self.reads.items()}
         groups = {name: kind(*map(columns.pop, fields(kind))) for name, kind in self.bundles.items()}
-        return self.formula(**columns, **groups).alias(self.name)
+        numbers = {name: self.words[name] for name in constants(self.formula)}
+        return self.formula(**columns, **groups, **numbers).alias(self.name)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -60,13 +65,24 @@ class Quantity:
     @property
     def summary(self) -> str:
         """First line of the formula's docstring: the column's description everywhere."""
-        return doc(self.formula).split("\n", 1)[0]
+        return self.doc.split("\n", 1)[0]
+
+    @property
+    def doc(self) -> str:
+        """The formula's docstring without indentation, the words of an instance filled in."""
+        text = inspect.getdoc(self.formula) or ""
+        return text.format_map(self.words) if self.words else text
+
+    @property
+    def paragraphs(self) -> list[str]:
+        """The paragraphs of that docstring, a line each."""
+        return [" ".join(part.split()) for part in self.doc.split("\n\n")]
 
     @property
     def source(self) -> str:
         """Where the formula comes from: its `Source:` line, or "Definition."."""
         return next(
-            (line.removeprefix("Source: ") for line in paragraphs(self.formula) if line.startswith("Source: ")),
+            (line.removeprefix("Source: ") for line in self.paragraphs if line.startswith("Source: ")),
             "Definition.",
         )
 
@@ -94,14 +110,37 @@ def entered(formula: Formula, name: str = "") -> Quantity:
     return Quantity(name or formula.__name__, formula, {column: column for column in inputs(formula)})
 
 
+def instance(template: Formula, name: str, words: Mapping[str, Any] | None = None, **reads: str) -> Quantity:
+    """One of the quantities that a template stands for.
+
+    Args:
+        template: a formula; braces in its docstring stand for words, keyword-only parameters for constants.
+        name: the column that this instance makes.
+        words: what the braces and the constants are.
+        reads: inputs that are read from a column of another name.
+
+    >>> def share_bytes(whole_bytes: Expr, *, share: float) -> Expr:
+    ...     return whole_bytes * share
+    >>> half = instance(share_bytes, "half_bytes", {"share": 0.5}, whole_bytes="kv_bytes")
+    >>> half.inputs, pl.DataFrame({"kv_bytes": [4.0]}).select(half.expr).item()
+    (('kv_bytes',), 2.0)
+    """
+    return Quantity(name, template, {column: reads.get(column, column) for column in inputs(template)}, words or {})
+
+
+def constants(formula: Formula) -> list[str]:
+    """The parameters of a template that are numbers of each instance, not columns: its keyword-only ones."""
+    return [p.name for p in inspect.signature(formula).parameters.values() if p.kind is p.KEYWORD_ONLY]
+
+
 def inputs(formula: Formula) -> list[str]:
-    """The columns that a formula names, bundles spread out.
+    """The columns that a formula names, bundles spread out and constants left out.
 
     >>> inputs(lambda batch, kv_bytes: batch * kv_bytes)
     ['batch', 'kv_bytes']
     """
-    groups = bundles(formula)
-    parameters = inspect.signature(formula).parameters
+    groups, numbers = bundles(formula), constants(formula)
+    parameters = [name for name in inspect.signature(formula).parameters if name not in numbers]
     return [column for name in parameters for column in (fields(groups[name]) if name in groups else (name,))]
 
 
@@ -115,16 +154,6 @@ def fields(bundle: type) -> tuple[str, ...]:
     """The columns that a bundle stands for."""
     names: tuple[str, ...] = bundle._fields  # type: ignore[attr-defined]
     return names
-
-
-def doc(formula: Formula) -> str:
-    """A formula's docstring without indentation."""
-    return inspect.getdoc(formula) or ""
-
-
-def paragraphs(formula: Formula) -> list[str]:
-    """The paragraphs of a formula's docstring, a line each."""
-    return [" ".join(part.split()) for part in doc(formula).split("\n\n")]
 
 
 def in_order(book: Book, wanted: Iterable[str], given: AbstractSet[str]) -> list[Quantity]:

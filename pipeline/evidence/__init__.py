@@ -1,1 +1,1 @@
-"""Predicted beside measured."""
+"""Predicted beside measured: rows read, estimates held against them, constants fitted, replicas simulated."""

@@ -1,1 +1,1 @@
-"""Floor 3: axes crossed into plans, quantities evaluated by grain, rows checked and written."""
+"""Axes crossed into plans, quantities evaluated by grain, rows checked."""

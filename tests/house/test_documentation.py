@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 import pipeline
-from pipeline.core.quantity import paragraphs
 from pipeline.core.units import unit_of
 from pipeline.estimators.book import book
 from pipeline.estimators.feasible import RULES
@@ -98,7 +97,7 @@ def test_a_quantity_begins_with_a_sentence() -> None:
 def test_a_quantity_says_where_it_comes_from() -> None:
     """A formula without a source cannot be judged; "Definition." says that there is nothing to judge."""
     sourced = re.compile(r"Source: .+|Definition\.")
-    assert [name for name, q in BOOK.items() if not any(map(sourced.fullmatch, paragraphs(q.formula)))] == []
+    assert [name for name, q in BOOK.items() if not any(map(sourced.fullmatch, q.paragraphs))] == []
 
 
 def test_a_quantity_is_entered_under_its_name() -> None:
