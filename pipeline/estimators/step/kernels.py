@@ -170,9 +170,8 @@ def head_count(vocab: Expr) -> Expr:
 
 def with_kernels(used: Callable[[str], bool]) -> Book:
     """The kernels that a model's layers run, and the quantity `kernels_s`: all of a step."""
-    plain = dict.fromkeys(times for name, times in TIMES.items() if GROUP_OF[name] == "dense" and used(times))
-    products = {times: products_of(times) for times in plain}
-    parts = {q.name: times for times, q in products.items()}
+    products = {times: products_of(times) for name, times in TIMES.items() if GROUP_OF[name] == "dense"}
+    parts = {q.name: times for times, q in products.items() if used(times)}
     parts |= {name: times for name, times in KERNELS.items() if times == "head_count" or used(times)}
     summary = "Device time of one step: every kernel, as often as the model has layers for it."
     return {q.name: q for q in [*products.values(), summed("kernels_s", parts, summary)]}
