@@ -7,6 +7,7 @@ from typing import NamedTuple
 import polars as pl
 from polars import Expr
 
+from pipeline.core.choices import first_largest
 from pipeline.core.quantity import Book, instance, quantity
 
 CONFIDENCES = ("calibrated", "same architecture", "datasheet only")
@@ -203,9 +204,7 @@ def memory_risk(errors: MemoryErrors) -> Expr:
 
     Definition.
     """
-    largest = pl.max_horizontal(errors)
-    code = pl.coalesce(*(pl.when(each >= largest).then(place) for place, each in enumerate(errors)))
-    return code.cast(pl.UInt8).cat.to(pl.Enum(RISKS))
+    return first_largest(errors).cat.to(pl.Enum(RISKS))
 
 
 @quantity

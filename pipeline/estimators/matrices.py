@@ -71,6 +71,24 @@ def matrix(times: str, group: str) -> Callable[[Made], Made]:
     return enter
 
 
+@quantity
+def query_inputs(gated_attention: Expr) -> Expr:
+    """Query matrices: one, and a gate of attention's output as wide where there is one.
+
+    Definition.
+    """
+    return 1 + gated_attention.cast(pl.Int64)
+
+
+@quantity
+def ffn_inputs(gated_ffn: Expr) -> Expr:
+    """Matrices that read a feed-forward block's input: one, and a gate where there is one.
+
+    Source: arXiv:2002.05202.
+    """
+    return 1 + gated_ffn.cast(pl.Int64)
+
+
 # ----- attention
 
 
