@@ -209,12 +209,11 @@ def allocated(size: float) -> int:
 
 def by_size(r: Any, name: str) -> int:
     """An engine's default on this device: by its memory, and an A100 sometimes as if it had less."""
-    sizes = ["small", "middle", "large", "huge"]
     memory = r.device_memory_bytes
     size = 3 if memory >= 160 * GIB else 2 if memory >= 70 * GIB else 1 if memory >= 35 * GIB else 0
     if r.is_ampere and r.engine_ampere_is_middle and size > 1:
         size = 1
-    return getattr(r, f"engine_{sizes[size]}_{name}")
+    return (getattr(r, f"engine_{name}") or [None] * 4)[size]
 
 
 def settings(r: Any) -> None:
