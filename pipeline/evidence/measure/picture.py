@@ -57,8 +57,8 @@ def draw(told: pl.DataFrame, path: Path, title: str) -> None:
 
 def chart(alt: Any, told: pl.DataFrame, title: str) -> Any:
     """All panels, side by side."""
-    panels = [panel(alt, shown(told, name, factor), words) for name, (words, factor) in PANELS.items()
-              if name in told["quantity"]]  # fmt: skip
+    known = {name: each for name, each in PANELS.items() if name in told["quantity"]}
+    panels = [panel(alt, panel_rows(told, name, factor), words) for name, (words, factor) in known.items()]
     return (
         alt.hconcat(*panels, spacing=24)
         .properties(title=title, background="white", padding=10)
@@ -69,7 +69,7 @@ def chart(alt: Any, told: pl.DataFrame, title: str) -> Any:
     )
 
 
-def shown(told: pl.DataFrame, quantity: str, factor: float) -> list[dict[str, Any]]:
+def panel_rows(told: pl.DataFrame, quantity: str, factor: float) -> list[dict[str, Any]]:
     """The points of one panel in the units of people; of memory the longer run, which is the larger."""
     rows = told.filter(quantity=quantity)
     longest = rows["output_tokens"].max()

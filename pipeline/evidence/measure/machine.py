@@ -101,7 +101,7 @@ class Machine:
         A process that once had it off keeps memory in pieces: measure memory first.
         """
         if self.is_cpu:
-            mapped_from(EXACT_BYTES if on else USUAL_BYTES)
+            set_mmap_threshold(EXACT_BYTES if on else USUAL_BYTES)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -141,7 +141,7 @@ class Machine:
         return amd if gfx.startswith("gfx") else ARCHITECTURES.get((said.major, said.minor), "")
 
 
-def machine(device: str | None, threads: int | None, clock: str) -> Machine:
+def find_machine(device: str | None, threads: int | None, clock: str) -> Machine:
     """The device that is asked for; where nobody asks, a GPU before the processor.
 
     Raises:
@@ -192,7 +192,7 @@ def trim() -> None:
         import_module("ctypes").CDLL(GLIBC).malloc_trim(0)
 
 
-def mapped_from(size_bytes: int) -> None:
+def set_mmap_threshold(size_bytes: int) -> None:
     """Let malloc take blocks from this size on from the system one by one, and give them back at once.
 
     Source: mallopt(3), M_MMAP_THRESHOLD.
@@ -202,7 +202,7 @@ def mapped_from(size_bytes: int) -> None:
 
 
 @contextmanager
-def limited(limit_bytes: int | None) -> Iterator[None]:
+def memory_limited(limit_bytes: int | None) -> Iterator[None]:
     """Let the process have so much more memory, so that a batch that is too large fails instead of the machine.
 
     Source: setrlimit(2), RLIMIT_DATA: private mappings count, which is where tensors lie.

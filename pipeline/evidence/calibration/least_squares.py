@@ -32,7 +32,7 @@ FELT_RATIO = 0.03
 """Share of a constant's change that a row must show, to bear on it."""
 
 
-def solver() -> Any:
+def scipy_optimize() -> Any:
     """The library that solves least squares.
 
     Raises:
@@ -78,7 +78,7 @@ class Problem:
         frame = self.frame.with_columns(pl.lit(value, pl.Float64).alias(name) for name, value in constants.items())
         for level in self.passes:
             frame = frame.with_columns(level)
-        return frame.select(answer(frame["quantity"].unique())).to_series().to_numpy()
+        return frame.select(row_estimate(frame["quantity"].unique())).to_series().to_numpy()
 
     def errors(self, constants: Mapping[str, float | None]) -> Vector:
         """How far the estimates are off."""
@@ -94,7 +94,7 @@ class Problem:
         return pl.Series(abs(np.log(more / at)) > FELT_RATIO * np.log(1.01))
 
 
-def answer(quantities: Sequence[str] | pl.Series) -> pl.Expr:
+def row_estimate(quantities: Sequence[str] | pl.Series) -> pl.Expr:
     """The estimate of each row's own quantity."""
     each = [pl.when(col("quantity") == name).then(MEASURED[name].predicted) for name in sorted(quantities)]
     return pl.coalesce(each).cast(pl.Float64).alias("predicted")
@@ -125,7 +125,7 @@ class Solution:
     correlations: Mapping[tuple[str, str], float]
 
 
-def solved(of: Problem) -> Solution:
+def solve_constants(of: Problem) -> Solution:
     """The constants at which the logarithms of estimates and values are closest, outliers damped.
 
     Standard errors are those of an M-estimator, from J^T J at the solution.
@@ -140,8 +140,8 @@ def solved(of: Problem) -> Solution:
 
     low, high = (np.log([getattr(BOUNDS[name], edge) for name in names]) for edge in ("least", "most"))
     begin = np.clip(np.log([of.before[name] or BOUNDS[name].usual for name in names]), low + 1e-6, high - 1e-6)
-    found = solver().least_squares(residuals, begin, bounds=(low, high), loss="soft_l1", f_scale=SOFT_RATIO)
-    errors, related = spread(found.jac, found.fun)
+    found = scipy_optimize().least_squares(residuals, begin, bounds=(low, high), loss="soft_l1", f_scale=SOFT_RATIO)
+    errors, related = standard_errors(found.jac, found.fun)
     return Solution(
         dict(zip(names, map(float, np.exp(found.x)), strict=True)),
         dict(zip(names, map(float, errors), strict=True)),
@@ -149,7 +149,7 @@ def solved(of: Problem) -> Solution:
     )
 
 
-def spread(jacobian: Vector, residuals: Vector) -> tuple[Vector, Vector]:
+def standard_errors(jacobian: Vector, residuals: Vector) -> tuple[Vector, Vector]:
     """Standard errors and correlations of a fit with a soft loss, whose Jacobian comes scaled by that loss.
 
     Source: Huber, Robust Statistics, 1981, section 7.6: mean psi^2 / mean psi' x (J^T W J)^-1.

@@ -19,7 +19,7 @@ QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 MEASURED = ("ttft_s", "tpot_s", "e2e_s")
 
 
-def simulate(
+def simulate_requests(
     replica: Replica,
     arrivals_s: Sequence[float],
     prompt_tokens: Sequence[int] | pl.Series,
@@ -51,7 +51,7 @@ def simulate(
         {"arrival_s": arrivals_s, "prompt_tokens": prompt_tokens, "output_tokens": output_tokens},
         schema={"arrival_s": pl.Float64, "prompt_tokens": pl.Int64, "output_tokens": pl.Int64},
     )
-    check(replica, asked, replicas, routing)
+    check_requests(replica, asked, replicas, routing)
     simpy = simpy_module()
     from pipeline.evidence.simulation.steps import Requests, Server  # noqa: PLC0415
 
@@ -69,10 +69,10 @@ def simulate(
 
     environment.process(arrive())
     environment.run()
-    return told(asked, requests.first_s, requests.last_s, chosen)
+    return request_times(asked, requests.first_s, requests.last_s, chosen)
 
 
-def told(asked: pl.DataFrame, first_s: list[float], last_s: list[float], chosen: list[int]) -> pl.DataFrame:
+def request_times(asked: pl.DataFrame, first_s: list[float], last_s: list[float], chosen: list[int]) -> pl.DataFrame:
     """The times of requests as a frame."""
     later = pl.col("output_tokens") - 1
     times = asked.with_columns(
@@ -89,7 +89,7 @@ def told(asked: pl.DataFrame, first_s: list[float], last_s: list[float], chosen:
     )
 
 
-def check(replica: Replica, asked: pl.DataFrame, replicas: int, routing: str) -> None:
+def check_requests(replica: Replica, asked: pl.DataFrame, replicas: int, routing: str) -> None:
     """Refuse what cannot be simulated.
 
     Raises:
