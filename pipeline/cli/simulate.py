@@ -70,9 +70,10 @@ def simulate(
     Example:
       capgrid simulate --model llama-3.1-8b --accelerator h100 --requests-per-s 8 --ttft-p95 1s --tpot-p95 50ms
     """  # noqa: D301
-    from pipeline.evidence.simulation.simulate import simpy_module  # noqa: PLC0415
+    from pipeline.evidence.extras import library  # noqa: PLC0415
+    from pipeline.evidence.simulation.simulate import MISSING  # noqa: PLC0415
 
-    simpy_module()
+    library("simpy", MISSING)
     asked["ttft_slo_s"] = ttft_p95 or asked["ttft_slo_s"]
     asked["tpot_slo_s"] = tpot_p95 or asked["tpot_slo_s"]
     requests, variation = from_trace(trace, asked) if trace else (None, spreads(asked))

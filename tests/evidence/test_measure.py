@@ -14,10 +14,11 @@ import pytest
 
 import pipeline
 from pipeline.core.errors import CatalogError, PipelineError, UsageError
+from pipeline.evidence.extras import library
 from pipeline.evidence.measure.compare import fit_lines, predict_with_article, quantity_errors
 from pipeline.evidence.measure.entries import device_blocks, put_entries
 from pipeline.evidence.measure.experiment import memory_limit
-from pipeline.evidence.measure.machine import Machine, find_machine, library, memory_limited
+from pipeline.evidence.measure.machine import MISSING, Machine, find_machine, memory_limited
 from pipeline.evidence.measure.model import build_experiment, wake
 from pipeline.evidence.measure.picture import draw
 from pipeline.evidence.measure.probe import probe_device
@@ -482,7 +483,7 @@ def test_each_token_is_timed_and_memory_grows_with_the_batch() -> None:
 @needs_torch
 def test_a_processors_memory_can_be_bounded() -> None:
     """A batch beyond the limit fails, and not the machine; afterwards there is room again."""
-    torch, here = library("torch"), find_machine("cpu", 1, "wall")
+    torch, here = library("torch", MISSING), find_machine("cpu", 1, "wall")
     with memory_limited(200 * 10**6), pytest.raises(OutOfMemory), here.watched():
         torch.ones(10**9)
     assert torch.ones(10**8).numel() == 10**8

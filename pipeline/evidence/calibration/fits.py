@@ -12,14 +12,8 @@ from polars import col
 from pipeline.core.errors import PipelineError
 from pipeline.evidence.calibration.constants import CONSTANTS, SPEEDS
 from pipeline.evidence.calibration.heldout import HeldOut, cross_validate
-from pipeline.evidence.calibration.least_squares import (
-    BOUNDS,
-    Problem,
-    Solution,
-    problem,
-    scipy_optimize,
-    solve_constants,
-)
+from pipeline.evidence.calibration.least_squares import BOUNDS, MISSING, Problem, Solution, problem, solve_constants
+from pipeline.evidence.extras import library
 from pipeline.evidence.predict import NO_REASON, join_facts, with_ids, with_running_batch
 
 if TYPE_CHECKING:
@@ -98,7 +92,7 @@ def calibrate_rows(
     Raises:
         PipelineError: too few rows, more constants than they bear, or nothing that can be told.
     """
-    scipy_optimize()
+    library("scipy.optimize", MISSING)
     report = Calibration()
     frame = speed_rows(rows, catalogs, as_of, report.warnings)
     refused: list[str] = []

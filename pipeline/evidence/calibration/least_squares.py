@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 from polars import col
 
-from pipeline.core.errors import PipelineError
 from pipeline.core.quantity import in_order, levels
 from pipeline.evidence.calibration.constants import CONSTANTS
+from pipeline.evidence.extras import library
 from pipeline.evidence.quantities import MEASURED
 from pipeline.grid.tables import book_for, depending_on
 
@@ -26,23 +26,11 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float64]
 
 BOUNDS = {name: constant for known in CONSTANTS.values() for name, constant in known.items()}
+MISSING = "fitting constants needs scipy: pip install 'capgrid[opt]'"
 SOFT_RATIO = 0.1
 """Errors beyond this count less and less."""
 FELT_RATIO = 0.03
 """Share of a constant's change that a row must show, to bear on it."""
-
-
-def scipy_optimize() -> Any:
-    """The library that solves least squares.
-
-    Raises:
-        PipelineError: it is not installed; says how to get it.
-    """
-    try:
-        from scipy import optimize  # noqa: PLC0415
-    except ImportError as error:
-        raise PipelineError("fitting constants needs scipy: pip install 'capgrid[opt]'") from error
-    return optimize
 
 
 @dataclass(frozen=True)
@@ -87,7 +75,7 @@ class Problem:
 
     def felt(self, name: str) -> pl.Series:
         """Which rows feel a constant, if it is not smaller than usual: they change by a share of its own change."""
-        import numpy as np  # noqa: PLC0415
+        np = library("numpy", MISSING)
 
         start = max(self.before[name] or 0.0, BOUNDS[name].usual)
         at, more = (self.predicted(self.before | {name: value}) for value in (start, start * 1.01))
@@ -130,7 +118,7 @@ def solve_constants(of: Problem) -> Solution:
 
     Standard errors are those of an M-estimator, from J^T J at the solution.
     """
-    import numpy as np  # noqa: PLC0415
+    np = library("numpy", MISSING)
 
     names, told = list(of.names), np.log(of.values)
 
@@ -140,7 +128,9 @@ def solve_constants(of: Problem) -> Solution:
 
     low, high = (np.log([getattr(BOUNDS[name], edge) for name in names]) for edge in ("least", "most"))
     begin = np.clip(np.log([of.before[name] or BOUNDS[name].usual for name in names]), low + 1e-6, high - 1e-6)
-    found = scipy_optimize().least_squares(residuals, begin, bounds=(low, high), loss="soft_l1", f_scale=SOFT_RATIO)
+    found = library("scipy.optimize", MISSING).least_squares(
+        residuals, begin, bounds=(low, high), loss="soft_l1", f_scale=SOFT_RATIO
+    )
     errors, related = standard_errors(found.jac, found.fun)
     return Solution(
         dict(zip(names, map(float, np.exp(found.x)), strict=True)),
@@ -154,7 +144,7 @@ def standard_errors(jacobian: Vector, residuals: Vector) -> tuple[Vector, Vector
 
     Source: Huber, Robust Statistics, 1981, section 7.6: mean psi^2 / mean psi' x (J^T W J)^-1.
     """
-    import numpy as np  # noqa: PLC0415
+    np = library("numpy", MISSING)
 
     damped = 1 + (residuals / SOFT_RATIO) ** 2
     free = max(len(residuals) - jacobian.shape[1], 1)

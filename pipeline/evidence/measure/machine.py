@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import PipelineError, UsageError
+from pipeline.evidence.extras import library
 from pipeline.evidence.measure.sweep import OutOfMemory
 
 if TYPE_CHECKING:
@@ -35,18 +36,6 @@ ARCHITECTURES = {
     (9, 0): "hopper", (10, 0): "blackwell", (10, 3): "blackwell-ultra", (12, 0): "blackwell", (12, 1): "blackwell",
 }  # fmt: skip
 AMD = (("gfx90a", "cdna2"), ("gfx942", "cdna3"), ("gfx950", "cdna4"), ("gfx11", "rdna3"), ("gfx12", "rdna4"))
-
-
-def library(name: str) -> Any:
-    """A library of the extra `measure`.
-
-    Raises:
-        PipelineError: it is not installed; says how to get it.
-    """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise PipelineError(MISSING) from error
 
 
 @dataclass(frozen=True)
@@ -148,7 +137,7 @@ def find_machine(device: str | None, threads: int | None, clock: str) -> Machine
         PipelineError: PyTorch is not installed, or sees no such device.
         UsageError: processor time of a GPU, or of several threads, which is no waiting time.
     """
-    torch = library("torch")
+    torch = library("torch", MISSING)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise PipelineError("PyTorch sees no CUDA device here; use --device cpu, or install a CUDA or ROCm build of it")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import PipelineError
-from pipeline.evidence.measure.machine import Machine, library
+from pipeline.evidence.extras import library
+from pipeline.evidence.measure.machine import MISSING, Machine
 from pipeline.evidence.measure.shapes import SMALL
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def wake(machine: Machine, form: str) -> None:
         PipelineError: transformers is not installed.
     """
     machine.exact(on=True)
-    with without_advice(library("transformers")):
+    with without_advice(library("transformers", MISSING)):
         Experiment(machine, build_model(machine, SMALL | TINY, form), TINY["vocab_size"]).generated_s(1, 8, 2)
     machine.free()
 
@@ -120,7 +121,7 @@ def build_experiment(machine: Machine, config: Mapping[str, Any], form: str) -> 
     """
     machine.exact(on=True)
     empty = machine.used_bytes()
-    with without_advice(library("transformers")), machine.watched():
+    with without_advice(library("transformers", MISSING)), machine.watched():
         model = build_model(machine, config, form)
     machine.free()
     vocab = int(model.config.get_text_config().vocab_size)
@@ -133,7 +134,7 @@ def build_model(machine: Machine, config: Mapping[str, Any], form: str) -> Any:
     Raises:
         PipelineError: transformers knows no such config.
     """
-    transformers = library("transformers")
+    transformers = library("transformers", MISSING)
     try:
         shape = transformers.AutoConfig.for_model(**{"model_type": "llama", **config})
         with machine.torch.device(machine.device):
@@ -148,4 +149,4 @@ def build_model(machine: Machine, config: Mapping[str, Any], form: str) -> Any:
 
 def version() -> str:
     """The version of transformers."""
-    return str(library("transformers").__version__)
+    return str(library("transformers", MISSING).__version__)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from polars import col
 
 from pipeline.core.errors import PipelineError, UsageError
+from pipeline.evidence.extras import library
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,11 +43,8 @@ def draw(told: pl.DataFrame, path: Path, title: str) -> None:
         PipelineError: altair is not installed, or the file cannot be written.
     """
     check_ending(path)
-    try:
-        alt = import_module("altair")
-        import_module("vl_convert")
-    except ImportError as error:
-        raise PipelineError(MISSING) from error
+    alt = library("altair", MISSING)
+    library("vl_convert", MISSING)
     options = {"scale_factor": SCALE} if path.suffix == ".png" else {"inline": True} if path.suffix == ".html" else {}
     try:
         chart(alt, told, title).save(str(path), **options)

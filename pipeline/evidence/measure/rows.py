@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from pipeline.evidence.measure.sweep import quartile_ratio
-from pipeline.evidence.readers.measurements import columns_of
+from pipeline.evidence.readers.measurements import columns_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pipeline.evidence.measure.sweep import Point
 
 COLUMNS: dict[str, type[pl.DataType]] = {
-    **columns_of(pl.String, "source kind engine engine_version model weights kv accelerator"),
-    **columns_of(pl.Int64, "device_bytes device_count tp pp batch prompt_tokens output_tokens"),
+    **columns_in(pl.String, "source kind engine engine_version model weights kv accelerator"),
+    **columns_in(pl.Int64, "device_bytes device_count tp pp batch prompt_tokens output_tokens"),
     "quantity": pl.String,
     "value": pl.Float64,
     "spread_ratio": pl.Float64,

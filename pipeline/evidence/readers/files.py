@@ -10,20 +10,20 @@ import polars as pl
 from pipeline.core.errors import PipelineError
 from pipeline.evidence.readers.load_generators import READERS, Found
 from pipeline.evidence.readers.logs import read_log
-from pipeline.evidence.readers.measurements import columns_of
+from pipeline.evidence.readers.measurements import columns_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 COLUMNS: dict[str, type[pl.DataType]] = {
-    **columns_of(pl.String, "source file kind engine engine_version model weights kv accelerator"),
+    **columns_in(pl.String, "source file kind engine engine_version model weights kv accelerator"),
     "device_bytes": pl.Float64,
-    **columns_of(pl.Int64, "device_count tp pp dp ep"),
-    **columns_of(pl.Float64, "memory_utilization model_len_max batched_tokens_max sequences_max block_tokens"),
+    **columns_in(pl.Int64, "device_count tp pp dp ep"),
+    **columns_in(pl.Float64, "memory_utilization model_len_max batched_tokens_max sequences_max block_tokens"),
     "eager": pl.Boolean,
     "batch": pl.Int64,
-    **columns_of(pl.Float64, "requests_per_s_offered prompt_tokens output_tokens"),
+    **columns_in(pl.Float64, "requests_per_s_offered prompt_tokens output_tokens"),
     "quantity": pl.String,
     "value": pl.Float64,
 }

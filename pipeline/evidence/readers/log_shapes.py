@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from pipeline.evidence.readers.measurements import columns_of
+from pipeline.evidence.readers.measurements import columns_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 COLUMNS: dict[str, type[pl.DataType]] = {
-    **columns_of(pl.String, "model engine engine_version weights kv accelerator"),
-    **columns_of(pl.Float64, "device_bytes tp pp memory_utilization model_len_max batched_tokens_max"),
-    **columns_of(pl.Float64, "sequences_max block_tokens"),
+    **columns_in(pl.String, "model engine engine_version weights kv accelerator"),
+    **columns_in(pl.Float64, "device_bytes tp pp memory_utilization model_len_max batched_tokens_max"),
+    **columns_in(pl.Float64, "sequences_max block_tokens"),
     "eager": pl.Boolean,
 }
 """What a start was asked for; no engine writes the accelerator's name in a form of ours, so it stays unknown."""

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 Types = dict[str, type[pl.DataType]]
 
 
-def columns_of(dtype: type[pl.DataType], names: str) -> Types:
+def columns_in(dtype: type[pl.DataType], names: str) -> Types:
     """Columns of one type, from their names with spaces between.
 
-    >>> columns_of(pl.Int64, "tp pp")
+    >>> columns_in(pl.Int64, "tp pp")
     {'tp': Int64, 'pp': Int64}
     """
     return dict.fromkeys(names.split(), dtype)
@@ -26,11 +26,11 @@ def columns_of(dtype: type[pl.DataType], names: str) -> Types:
 
 NEEDED: Types = {"model": pl.String, "quantity": pl.String, "value": pl.Float64}
 OPTIONAL: Types = {
-    **columns_of(pl.String, "source engine engine_version weights kv accelerator"),
-    **columns_of(pl.Float64, "device_bytes tp pp ep dp attention_dp moe_ep batch prompt_tokens output_tokens"),
+    **columns_in(pl.String, "source engine engine_version weights kv accelerator"),
+    **columns_in(pl.Float64, "device_bytes tp pp ep dp attention_dp moe_ep batch prompt_tokens output_tokens"),
     "kind": pl.String,
-    **columns_of(pl.Float64, "device_count memory_utilization model_len_max batched_tokens_max"),
-    **columns_of(pl.Float64, "sequences_max block_tokens"),
+    **columns_in(pl.Float64, "device_count memory_utilization model_len_max batched_tokens_max"),
+    **columns_in(pl.Float64, "sequences_max block_tokens"),
     "eager": pl.Boolean,
 }
 """Columns that say what was measured on what; what a file does not state is the engine's default."""

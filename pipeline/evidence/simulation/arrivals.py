@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from pipeline.core.errors import PipelineError, UsageError
+from pipeline.core.errors import UsageError
+from pipeline.evidence.extras import library
 from pipeline.evidence.simulation.simulate import percentiles, simulate_requests
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from pipeline.evidence.simulation.replica import Replica
 
+MISSING = "simulation needs numpy: pip install 'capgrid[sim]'"
 LOOKS = 5
 """Simulated rates after the bracket is known: within half a per cent for a bracket of a factor of 1.25."""
 WIDEST = 9
@@ -71,19 +73,18 @@ def draw_requests(traffic: Traffic, requests: int, seed: int) -> pl.DataFrame:
 
 def draw_gaps(cv: float, count: int, random: np.random.Generator) -> np.ndarray:
     """Times between arrivals of mean 1: gamma."""
-    import numpy as np  # noqa: PLC0415
-
+    np = library("numpy", MISSING)
     shape = 1.0 / (cv * cv) if cv > 0 else 0.0
     return random.gamma(shape, 1.0 / shape, count) if cv > 0 else np.ones(count)
 
 
 def draw_lengths(mean: float, cv: float, count: int, random: np.random.Generator, most: int) -> np.ndarray:
     """Lengths in whole tokens, 1 at least: lognormal."""
-    import numpy as np  # noqa: PLC0415
-
-    spread = np.log1p(cv * cv)
-    real = random.lognormal(np.log(mean) - spread / 2.0, np.sqrt(spread), count)
-    return np.rint(real).clip(1, most).astype(np.int64)
+    numpy = library("numpy", MISSING)
+    spread = numpy.log1p(cv * cv)
+    real = random.lognormal(numpy.log(mean) - spread / 2.0, numpy.sqrt(spread), count)
+    whole: np.ndarray = numpy.rint(real).clip(1, most).astype(numpy.int64)
+    return whole
 
 
 def random_generator(seed: int) -> np.random.Generator:
@@ -92,11 +93,8 @@ def random_generator(seed: int) -> np.random.Generator:
     Raises:
         PipelineError: numpy is not installed.
     """
-    try:
-        import numpy as np  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise PipelineError("simulation needs numpy: pip install 'capgrid[sim]'") from error
-    return np.random.default_rng(seed)
+    made: np.random.Generator = library("numpy", MISSING).random.default_rng(seed)
+    return made
 
 
 def simulate_at_rate(replica: Replica, requests: pl.DataFrame, requests_per_s: float) -> dict[str, float]:
