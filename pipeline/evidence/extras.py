@@ -19,6 +19,7 @@ def library(name: str, missing: str) -> Any:
         PipelineError: it is not installed.
     """
     try:
+        import_module(name.partition(".")[0])  # a part that is loaded already does not stand for the whole
         return import_module(name)
     except ImportError as error:
         raise PipelineError(missing) from error
