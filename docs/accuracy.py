@@ -19,8 +19,8 @@ from polars import col
 
 import pipeline
 from pipeline.core.quantity import evaluate, in_order
-from pipeline.evidence.backtest import sliced, unanswered
-from pipeline.evidence.predict import joined, predicted, running, with_ids
+from pipeline.evidence.backtest import errors_by, unanswered
+from pipeline.evidence.predict import join_facts, predict_rows, with_ids, with_running_batch
 from pipeline.evidence.readers.measurements import read_measurements
 from pipeline.grid.tables import book_for
 
@@ -55,7 +55,7 @@ def measured(catalogs: Catalogs, as_of: date) -> tuple[list[Path], pl.DataFrame]
     known = ids.join(layers, on="model_id", how="left")
     named = pl.when(col("moe") > 0).then(pl.lit("MoE")).when(col("moe").is_not_null()).then(pl.lit("dense"))
     classes = known.select("measurement_row", **{"class": named.otherwise(pl.lit("unknown"))})
-    return paths, predicted(rows, catalogs, as_of).join(classes, on="measurement_row", how="left")
+    return paths, predict_rows(rows, catalogs, as_of).join(classes, on="measurement_row", how="left")
 
 
 def looped(rows: pl.DataFrame) -> pl.DataFrame:
@@ -92,7 +92,7 @@ COLUMNS = {
 def table(rows: pl.DataFrame, by: Mapping[str, str]) -> Iterator[str]:
     """A Markdown table of errors; `by` names the columns to slice by, and their headings."""
     yield from header([*by.values(), *COLUMNS])
-    for row in sliced(rows, list(by)).filter(col("answered") > 0).iter_rows(named=True):
+    for row in errors_by(rows, list(by)).filter(col("answered") > 0).iter_rows(named=True):
         cells = [str(row[name] if row[name] is not None else "not stated") for name in by]
         yield line([*cells, *(text(row) for text in COLUMNS.values())])
 
@@ -138,7 +138,7 @@ def unlabelled(rows: pl.DataFrame) -> Iterator[str]:
 
 def one_line(names: Sequence[str], rows: pl.DataFrame) -> Iterator[str]:
     """One slice, named by hand; nothing where it is empty."""
-    for row in sliced(rows, []).iter_rows(named=True) if rows.height else ():
+    for row in errors_by(rows, []).iter_rows(named=True) if rows.height else ():
         yield line([*names, *(text(row) for text in COLUMNS.values())])
 
 
@@ -301,10 +301,10 @@ def ablations(rows: pl.DataFrame, catalogs: Catalogs, as_of: date) -> Iterator[s
     """The generated part of docs/speed.md: closed-loop TPOT with one term changed at a time, nothing fitted again."""
     bare = looped(rows).drop("predicted", "lo", "hi", "ape", "reason")
     plans = with_ids(bare, catalogs)
-    frame = running(joined(plans, catalogs, as_of))
+    frame = with_running_batch(join_facts(plans, catalogs, as_of))
     wide = with_ids(bare.with_columns(kv=col("kv").fill_null("bf16")), catalogs)
     frames = {name: with_facts(frame, facts) for name, facts in WORSE.items()}
-    frames[KV_AS_BF16] = running(joined(wide, catalogs, as_of))
+    frames[KV_AS_BF16] = with_running_batch(join_facts(wide, catalogs, as_of))
     classes = plans.select("measurement_row", "class")
     names = [f"{each}, {what}" for each in ("dense", "MoE") for what in ("median %", "90th %", "signed %")]
     yield from header(["closed-loop TPOT", *names])
@@ -554,7 +554,7 @@ def main() -> None:
     put(HERE / "accuracy.md", "figures", figures(paths, rows, on, drawn=draw(rows)))
     put(HERE / "speed.md", "engines", eras(catalogs))
     put(HERE / "speed.md", "worked step", worked(on))
-    published = predicted(read_measurements([PUBLISHED]), catalogs, on)
+    published = predict_rows(read_measurements([PUBLISHED]), catalogs, on)
     put(
         HERE / "accuracy.md",
         "published",

@@ -183,11 +183,11 @@ def show_start(path: Path, asked: dict[str, Any], catalogs: Catalogs, as_of: dat
 
     from pipeline.core.units import unit_of  # noqa: PLC0415
     from pipeline.evidence.readers.logs import read_log  # noqa: PLC0415
-    from pipeline.evidence.readers.startup import compared  # noqa: PLC0415
+    from pipeline.evidence.startup import compare_start  # noqa: PLC0415
 
     start = read_log(path)
     talk(f"{path} says: {', '.join(f'{name} {value}' for name, value in start.settings.items())}")
-    rows = compared(path, start, asked, catalogs, as_of)
+    rows = compare_start(path, start, asked, catalogs, as_of)
     if shape != "table":
         show(rows, shape)
         return
