@@ -12,9 +12,9 @@ import click
 
 from pipeline.cli.main import cli
 from pipeline.facts.entries import columns_of
-from pipeline.facts.schema.fields import defaults_of
+from pipeline.facts.schema.fields import field_defaults
 from pipeline.facts.schema.kinds import SCHEMAS
-from pipeline.facts.values import shown
+from pipeline.facts.values import value_text
 from pipeline.grid.columns import columns_table
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def fields_page() -> Iterator[str]:
         yield from ("", f"## `[[{kind}]]`", "", (model.__doc__ or "").strip(), "")
         yield from ("| field | type | where left out | meaning |", "|---|---|---|---|")
         for name, (dtype, required) in columns_of(kind).items():
-            otherwise = "must be there" if required else absent(defaults_of(model).get(name))
+            otherwise = "must be there" if required else absent(field_defaults(model).get(name))
             yield f"| `{name}` | {dtype} | {otherwise} | {cell(columns[name].description or '')} |"
 
 
@@ -61,7 +61,7 @@ def absent(default: Default | None) -> str:
     """What holds where an entry leaves a field out."""
     if default is None:
         return ""
-    return f"`{shown(default.value)}`" + (f": {cell(default.why)}" if default.why else "")
+    return f"`{value_text(default.value)}`" + (f": {cell(default.why)}" if default.why else "")
 
 
 def commands_page() -> Iterator[str]:

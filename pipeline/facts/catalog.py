@@ -21,10 +21,10 @@ from pipeline.facts.entries import (
     read_sources,
 )
 from pipeline.facts.inherited import with_versions
-from pipeline.facts.names import Names, names_of
-from pipeline.facts.schema.fields import defaults_of
+from pipeline.facts.names import Names, catalog_names
+from pipeline.facts.schema.fields import field_defaults
 from pipeline.facts.schema.kinds import DEFAULTS, SCHEMAS
-from pipeline.facts.values import shown
+from pipeline.facts.values import value_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -51,7 +51,7 @@ class Catalogs:
 
     def names(self, kind: str) -> Names:
         """The names of one catalog."""
-        return names_of(kind, self.frames[kind])
+        return catalog_names(kind, self.frames[kind])
 
     def resolve(self, kind: str, name: str) -> str:
         """The id that a name means in one catalog."""
@@ -91,7 +91,7 @@ def load(folder: Path, layer_kinds: Mapping[str, Sequence[str]], beside: Path | 
     for kind in SCHEMAS:
         whole = [entry for entry in entries if entry.kind == kind and not entry.problems]
         try:
-            frames[kind] = frame_of(kind, whole, layer_kinds)
+            frames[kind] = catalog_frame(kind, whole, layer_kinds)
         except CatalogError as error:
             problems += error.problems
     if problems:
@@ -103,11 +103,11 @@ def load(folder: Path, layer_kinds: Mapping[str, Sequence[str]], beside: Path | 
 # ----- frames
 
 
-def frame_of(kind: str, entries: Sequence[Entry], layer_kinds: Mapping[str, Sequence[str]]) -> pl.DataFrame:
+def catalog_frame(kind: str, entries: Sequence[Entry], layer_kinds: Mapping[str, Sequence[str]]) -> pl.DataFrame:
     """The validated frame of one catalog, left-out fields filled by their defaults."""
     schema = {name: dtype for name, (dtype, _) in columns_of(kind).items()}
     rows = [{name: e.values.get(name) for name in schema} for e in entries]
-    frame = with_defaults(kind, validated(kind, pl.DataFrame(rows, schema=schema), entries))
+    frame = with_defaults(kind, checked_frame(kind, pl.DataFrame(rows, schema=schema), entries))
     if kind != "model":
         return frame
     counts = {f"{each}_layers": [e.values["layers"].get(each, 0) for e in entries] for each in layer_kinds}
@@ -121,7 +121,7 @@ def with_defaults(kind: str, frame: pl.DataFrame) -> pl.DataFrame:
     return frame
 
 
-def validated(kind: str, frame: pl.DataFrame, entries: Sequence[Entry]) -> pl.DataFrame:
+def checked_frame(kind: str, frame: pl.DataFrame, entries: Sequence[Entry]) -> pl.DataFrame:
     """The frame if every bound and law of its schema holds; else every failure, in plain words."""
     try:
         return SCHEMAS[kind].validate(frame, lazy=True)
@@ -200,14 +200,14 @@ def stated_facts(entry: Entry, sources: Mapping[str, Mapping[str, Any]]) -> Iter
     for name in (each for each in entry.values if each not in {*PROVENANCE, entry.kind}):
         source = str(entry.source_of(name))
         about = [sources[source][each] for each in ABOUT]
-        yield entry.kind, entry.id, name, shown(entry.values[name]), source, *about, entry.file
+        yield entry.kind, entry.id, name, value_text(entry.values[name]), source, *about, entry.file
 
 
 def default_facts(entry: Entry) -> Iterator[tuple[Any, ...]]:
     """The facts that an entry leaves to defaults of which the schema says why; their file is the schema."""
     schema = SCHEMAS[entry.kind]
     file = f"{schema.__module__.replace('.', '/')}.py"
-    for name, default in defaults_of(schema).items():
+    for name, default in field_defaults(schema).items():
         if default.why and name not in entry.values:
             about = (DEFAULT, DEFAULT, f"default of the schema: {default.why}", "", None)
-            yield entry.kind, entry.id, name, shown(default.value), *about, file
+            yield entry.kind, entry.id, name, value_text(default.value), *about, file

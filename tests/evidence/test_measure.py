@@ -25,7 +25,7 @@ from pipeline.evidence.measure.shapes import SMALL, SMALL_ID, config_of, shape_o
 from pipeline.evidence.measure.sweep import OutOfMemory, Plan, Sweep, sweep
 from pipeline.evidence.measure.torch_ops import Machine, library, limited, machine
 from pipeline.evidence.readers.measurements import read_measurements
-from pipeline.facts.config.counted import facts_of
+from pipeline.facts.config.counted import config_facts
 from tests.conftest import AS_OF, invoke
 from tests.support import catalogs
 
@@ -322,7 +322,7 @@ def test_a_device_without_16_bit_products_is_refused() -> None:
 def test_the_small_shape_is_counted_and_entered_once(tmp_path: Path) -> None:
     """134 million parameters; a second call finds it."""
     folder = tmp_path / "mine"
-    assert facts_of(SMALL)["parameter_count"] == 134_105_856
+    assert config_facts(SMALL)["parameter_count"] == 134_105_856
     name, config = shape_of("small", None, catalogs(), folder, AS_OF, pipeline.catalogs)
     assert (name, config) == (SMALL_ID, SMALL)
     text = (folder / "measured.toml").read_text("utf-8")
@@ -334,7 +334,7 @@ def test_a_plain_llama_of_the_catalogs_can_be_built(tmp_path: Path) -> None:
     """Its config counts as many parameters as its entry; nothing is written."""
     name, config = shape_of("meta-llama/Llama-2-7b-hf", None, catalogs(), tmp_path / "x", AS_OF, pipeline.catalogs)
     assert name == "llama-2-7b"
-    assert facts_of(dict(config))["parameter_count"] == 6_738_415_616
+    assert config_facts(dict(config))["parameter_count"] == 6_738_415_616
     assert not (tmp_path / "x").exists()
 
 

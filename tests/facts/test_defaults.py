@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from pipeline.cli.main import cli
 from pipeline.facts.catalog import DEFAULT, out_of_bounds
-from pipeline.facts.schema.fields import defaults_of
+from pipeline.facts.schema.fields import field_defaults
 from pipeline.facts.schema.kinds import DEFAULTS, SCHEMAS
 from tests.support import catalogs
 
@@ -27,7 +27,9 @@ def test_every_default_of_an_engine_has_a_reason_and_an_engine_that_takes_it() -
     """A default that no engine takes is a fact; one without a reason would be a fact without a source."""
     taken = set(catalogs().facts.filter(kind="engine", source=DEFAULT)["field"])
     assert (
-        {name for name, each in defaults_of(SCHEMAS["engine"]).items() if each.why} == set(DEFAULTS["engine"]) == taken
+        {name for name, each in field_defaults(SCHEMAS["engine"]).items() if each.why}
+        == set(DEFAULTS["engine"])
+        == taken
     )
 
 

@@ -83,8 +83,8 @@ class Reader:
 
     def __init__(self, config: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
         """Flatten what is there; the class's defaults stand behind it."""
-        self.top, self.text = config, text_of(config)
-        self.own = flat(self.text)
+        self.top, self.text = config, text_config(config)
+        self.own = flat_keys(self.text)
         self.defaults = defaults
         self.read: set[str] = set()
         self.warnings: list[str] = []
@@ -116,7 +116,7 @@ class Reader:
     def number(self, name: str, *, least: int = 1) -> int | None:
         """A count, or None where the config does not say."""
         key, value = self.find(name)
-        return None if value is None else whole(key, value, least)
+        return None if value is None else whole_number(key, value, least)
 
     def need(self, name: str) -> int:
         """A count that no model can do without."""
@@ -161,7 +161,7 @@ class Reader:
     def positions(self, name: str) -> frozenset[int] | None:
         """A set of layer numbers."""
         values = self.items(name)
-        return None if values is None else frozenset(whole(name, each, 0) for each in values)
+        return None if values is None else frozenset(whole_number(name, each, 0) for each in values)
 
     def text_value(self, name: str) -> str:
         """A text; empty where the config does not say."""
@@ -181,23 +181,23 @@ class Reader:
         return sorted(key for key in left if matters(self.own[key]))
 
 
-def text_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
+def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """The language model's own table: nested in multimodal configs, else the whole.
 
-    >>> text_of({"vision_config": {}, "text_config": {"hidden_size": 8}})
+    >>> text_config({"vision_config": {}, "text_config": {"hidden_size": 8}})
     {'hidden_size': 8}
     """
     for name in NESTS:
         inner = config.get(name)
         if isinstance(inner, Mapping) and inner:
-            return text_of(inner) if any(each in inner for each in NESTS) else inner
+            return text_config(inner) if any(each in inner for each in NESTS) else inner
     return config
 
 
-def flat(text: Mapping[str, Any]) -> dict[str, Any]:
+def flat_keys(text: Mapping[str, Any]) -> dict[str, Any]:
     """A table with its known sections spread out under dotted names.
 
-    >>> flat({"attn_config": {"kv_n_heads": 8}})
+    >>> flat_keys({"attn_config": {"kv_n_heads": 8}})
     {'attn_config': {'kv_n_heads': 8}, 'attn_config.kv_n_heads': 8}
     """
     spread = {str(key): value for key, value in text.items()}
@@ -207,10 +207,10 @@ def flat(text: Mapping[str, Any]) -> dict[str, Any]:
     return spread
 
 
-def whole(key: str, value: object, least: int = 1) -> int:
+def whole_number(key: str, value: object, least: int = 1) -> int:
     """A value as a count within bounds; the error names key and value.
 
-    >>> whole("n_layer", 12.0)
+    >>> whole_number("n_layer", 12.0)
     12
     """
     number = int(value) if isinstance(value, float) and value.is_integer() else value

@@ -44,7 +44,7 @@ def option(description: str, default: str | float | None = None, why: str = "", 
     return pa.Field(description=description, nullable=True, metadata=metadata, **bounds)
 
 
-def defaults_of(schema: type[pa.DataFrameModel]) -> Mapping[str, Default]:
+def field_defaults(schema: type[pa.DataFrameModel]) -> Mapping[str, Default]:
     """The fields of a catalog that have a default."""
     stated = ((name, getattr(each, "metadata", None)) for name, each in vars(schema).items())
     return {name: metadata["default"] for name, metadata in stated if isinstance(metadata, dict)}

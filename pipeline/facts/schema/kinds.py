@@ -12,7 +12,7 @@ from pipeline.core.money import SOLD
 from pipeline.facts.schema.costs import Market, Ownership, Site
 from pipeline.facts.schema.efficiencies import Architecture, Band, Kernel
 from pipeline.facts.schema.engines import Calibration, Engine
-from pipeline.facts.schema.fields import Texts, defaults_of, fact, option
+from pipeline.facts.schema.fields import Texts, fact, field_defaults, option
 from pipeline.facts.schema.traffic import Traffic
 
 GIGA, TERA = 1e9, 1e12
@@ -277,5 +277,7 @@ REFERENCES: dict[str, dict[str, str]] = {
     "calibration": {"engine": "engine", "accelerator": "accelerator"},
 }
 
-DEFAULTS = {kind: {name: each.value for name, each in defaults_of(schema).items()} for kind, schema in SCHEMAS.items()}
+DEFAULTS = {
+    kind: {name: each.value for name, each in field_defaults(schema).items()} for kind, schema in SCHEMAS.items()
+}
 """By kind and field, what holds where an entry leaves it out: a value, or as a text another field."""

@@ -22,7 +22,7 @@ from pipeline.facts.config.towers.others import PARTS, Part
 from pipeline.facts.config.towers.pieces import Tower, class_and_grid_table, two_layers
 
 
-def part(config: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+def config_part(config: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
     """A nested part of a config; nothing where it is missing or null."""
     value = config.get(name)
     if value is not None and not isinstance(value, Mapping):
@@ -32,12 +32,12 @@ def part(config: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
 
 def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """The text model's part, or the whole config where it is not nested."""
-    return next((found for key in TEXT_KEYS if (found := part(config, key)) is not None), config)
+    return next((found for key in TEXT_KEYS if (found := config_part(config, key)) is not None), config)
 
 
 def inner_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """The part that thinks, where a config holds one that speaks beside it; else the config."""
-    thinker = part(config, "thinker_config")
+    thinker = config_part(config, "thinker_config")
     return config if thinker is None else {"model_type": config.get("model_type"), **thinker}
 
 
@@ -50,19 +50,21 @@ def tower_of(side: Side, values: Mapping[str, Any]) -> Tower | Part | None:
 
 def side_parameters(side: Side, family: Family, config: Mapping[str, Any]) -> tuple[int, list[str]]:
     """Parameters of one tower and of what joins it, with a warning where something was assumed."""
-    stated = part(config, side.key)
+    stated = config_part(config, side.key)
     if stated is None and side.absent is None:
         return 0, []
     values = stated if stated is not None else side.absent or {}
     tower = tower_of(side, values)
     if tower is None:
-        return estimated(side.key, values, config)
-    p = parts(side.key, values, tower, family, config)
+        return estimate_tower(side.key, values, config)
+    p = parts_of(side.key, values, tower, family, config)
     assumed = f"{side.key} is missing: the tower of {tower.source}'s defaults was counted"
     return tower.parameters(p) + side.join(p), [assumed] if stated is None else []
 
 
-def parts(key: str, values: Mapping[str, Any], tower: Tower | Part, family: Family, config: Mapping[str, Any]) -> Parts:
+def parts_of(
+    key: str, values: Mapping[str, Any], tower: Tower | Part, family: Family, config: Mapping[str, Any]
+) -> Parts:
     """The sizes that one tower's count needs, with the defaults of each class."""
     text = text_part(config)
     own = Keys(values, tower.defaults, key, tower.names)
@@ -80,14 +82,14 @@ GENERIC = Tower(
 )
 
 
-def estimated(key: str, values: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[int, list[str]]:
+def estimate_tower(key: str, values: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[int, list[str]]:
     """A tower of an unknown kind, counted as a plain one with a projector of two matrices; a warning says so."""
     named = str(values.get("model_type") or config.get("model_type") or "no name")[:60]
     family = Family(())
     known = KINDS.get(str(values.get("model_type")))
     tower = replace(known, rest=GENERIC.rest) if known and key == "vision_config" else GENERIC
     try:
-        count = tower.parameters(parts(key, values, tower, family, config))
+        count = tower.parameters(parts_of(key, values, tower, family, config))
     except CatalogError as error:
         return 0, [f"{key} ({named}): no tower of this kind is known, and it was not counted: {error.problems[0]}"]
     return count, [f"{key} ({named}): no tower of this kind is known; counted as {tower.source} with two matrices"]
@@ -114,7 +116,7 @@ def tower_parameter_count(config: Mapping[str, Any]) -> tuple[int, list[str]]:
     if family is not None and is_text_only(family, config):
         return 0, []
     if family is None:
-        counted = [estimated(key, values, config) for key in UNKNOWN_SIDES if (values := part(config, key))]
+        counted = [estimate_tower(key, values, config) for key in UNKNOWN_SIDES if (values := config_part(config, key))]
     else:
         counted = [side_parameters(side, family, config) for side in family.sides]
     return sum(count for count, _ in counted), [text for _, texts in counted for text in texts]
@@ -136,8 +138,8 @@ def tower_facts(config: Mapping[str, Any]) -> dict[str, Any]:
     if family.tokens is None:
         return said
     side = family.sides[0]
-    values = part(config, side.key) or side.absent or {}
+    values = config_part(config, side.key) or side.absent or {}
     tower = tower_of(side, values)
     if tower is None:
         return said
-    return said | {"tower_tokens_max": family.tokens(parts(side.key, values, tower, family, config))}
+    return said | {"tower_tokens_max": family.tokens(parts_of(side.key, values, tower, family, config))}

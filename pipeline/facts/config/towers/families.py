@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.facts.config.towers.bases import SIGLIP_BASE, SO400M
 from pipeline.facts.config.towers.keys import Count
-from pipeline.facts.config.towers.pieces import none
+from pipeline.facts.config.towers.pieces import no_parameters
 from pipeline.facts.config.towers.projectors import (
     aya_projector,
     cohere_projector,
@@ -49,7 +49,7 @@ class Side:
 
     key: str
     kind: str
-    join: Count = none
+    join: Count = no_parameters
     absent: Mapping[str, Any] | None = field(default_factory=dict)
     """What is built where the config has no such part, on top of the kind's defaults; None: nothing."""
     is_open: bool = False
@@ -75,12 +75,12 @@ WHOLE = frozenset({"gemma3n", "deepseek_vl_v2", "phi4mm"})
 """Further model types whose towers every rank of vLLM holds whole: timm, AutoModel, audio conformers."""
 
 
-def vision(kind: str, join: Count = none, **more: Any) -> Side:
+def vision(kind: str, join: Count = no_parameters, **more: Any) -> Side:
     """A tower that stands under vision_config."""
     return Side("vision_config", kind, join, **more)
 
 
-def audio(kind: str, join: Count = none, **more: Any) -> Side:
+def audio(kind: str, join: Count = no_parameters, **more: Any) -> Side:
     """A tower that stands under audio_config."""
     return Side("audio_config", kind, join, **more)
 

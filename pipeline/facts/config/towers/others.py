@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.facts.config.towers.keys import Count, Parts
-from pipeline.facts.config.towers.pieces import linear
+from pipeline.facts.config.towers.pieces import linear_layer
 
 
 def gemma4_audio(p: Parts) -> int:
@@ -21,7 +21,7 @@ def gemma4_audio(p: Parts) -> int:
     attention = 5 * width**2 + width // p.own.size("num_attention_heads")
     convolution = 3 * width**2 + p.own.size("conv_kernel_size") * width
     block = 2 * (8 * width**2 + 2 * width) + attention + convolution + 5 * width
-    return stem + p.own.count("num_hidden_layers") * block + linear(width, outputs) + outputs * p.text_width
+    return stem + p.own.count("num_hidden_layers") * block + linear_layer(width, outputs) + outputs * p.text_width
 
 
 def gemma4_patches(p: Parts) -> int:
@@ -31,7 +31,7 @@ def gemma4_patches(p: Parts) -> int:
     """
     pixels = 3 * (p.own.size("patch_size") * p.own.size("pooling_kernel_size")) ** 2
     width, outputs = p.own.size("mm_embed_dim"), p.own.size("output_proj_dims")
-    embedder = 2 * pixels + linear(pixels, width) + 4 * width + 2 * p.own.size("mm_posemb_size") * width
+    embedder = 2 * pixels + linear_layer(pixels, width) + 4 * width + 2 * p.own.size("mm_posemb_size") * width
     return embedder + outputs * p.text_width
 
 
