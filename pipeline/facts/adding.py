@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import tomlkit
@@ -22,8 +23,7 @@ FILE = "models/added.toml"
 MOST_CONFIG_BYTES = 10**7
 """Of a config.json: quantisation settings of every layer may take a megabyte."""
 CONFIG, COUNTED = "huggingface-config", "computed-from-config"
-COUNTS = ("parameter_count", "tower_parameter_count", "embedding_parameter_count", "expert_parameter_count",
-          "state_bytes_per_layer", "rope_cache_bytes", "tower_is_split", "tower_tokens_max")  # fmt: skip
+COUNTS = re.compile(r"\w*parameter_count|state_bytes_per_layer|rope_cache_bytes|tower_is_split|tower_tokens_max")
 """Fields that formulas make of the config; the others stand in it."""
 
 SOURCES = {
@@ -59,7 +59,10 @@ def entry_toml(entry: Mapping[str, Any], name: str, said: str) -> tomlkit.items.
         if value is not None and field != "model":
             table.add(field, inline_table(value) if isinstance(value, dict) else value)
     table.add("source", CONFIG)
-    table.add("source_of", inline_table({field: COUNTED for field in COUNTS if entry.get(field) is not None}))
+    table.add(
+        "source_of",
+        inline_table({field: COUNTED for field in entry if COUNTS.fullmatch(field) and entry[field] is not None}),
+    )
     return table
 
 

@@ -81,8 +81,13 @@ def device_usd_per_hour(
     )
 
 
-PARTS = (write_off_usd_per_hour, capital_usd_per_hour, upkeep_usd_per_hour, electricity_usd_per_hour,
-         hosting_usd_per_hour)  # fmt: skip
+PARTS = (
+    write_off_usd_per_hour,
+    capital_usd_per_hour,
+    upkeep_usd_per_hour,
+    electricity_usd_per_hour,
+    hosting_usd_per_hour,
+)
 """The parts of the price of an owned device."""
 BOOK = {each.__name__: entered(each) for each in (device_purchase_usd, rated_w, *PARTS, device_usd_per_hour)}
 

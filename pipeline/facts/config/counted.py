@@ -16,7 +16,7 @@ from pipeline.facts.config.feedforward import experts_of
 from pipeline.facts.config.gemms import gemms_of
 from pipeline.facts.config.layers import stack_of
 from pipeline.facts.config.parameters import parameters_of, prediction_parameters
-from pipeline.facts.config.read import SWITCHES, Reader, text_config
+from pipeline.facts.config.read import KEYS, Reader, text_config
 from pipeline.facts.config.recurrent import mixer_of
 from pipeline.facts.config.towers import tower_parameter_count
 
@@ -60,7 +60,7 @@ def read_family(config: Mapping[str, Any]) -> tuple[Family, Reader]:
     types = [each["model_type"] for each in tables if isinstance(each.get("model_type"), str)]
     name = family_name(types, [each for table in tables for each in architectures_of(table)])
     reader, family = Reader(config, class_defaults(name)), family_of(name)
-    reader.read.update(SWITCHES if family.known else ())
+    reader.read.update(KEYS["switches"] if family.known else ())
     if not family.known:
         reader.warn(f"model_type {(types or ['(none)'])[0][:60]!r} is not known: counted by Llama's conventions")
     return family, reader

@@ -186,8 +186,8 @@ def global_heads(reader: Reader, common: Heads) -> Heads:
     """Heads of full layers where they differ. Source: Gemma 4, global_head_dim."""
     dim = reader.number("global_head_dim") or common.head_dim
     kv_heads = reader.number("num_global_key_value_heads") if reader.flag("attention_k_eq_v") else None
-    return common._replace(head_dim=dim, value_dim=common.value_dim if dim == common.head_dim else dim,
-                           kv_heads=kv_heads or common.kv_heads)  # fmt: skip
+    value_dim = common.value_dim if dim == common.head_dim else dim
+    return common._replace(head_dim=dim, value_dim=value_dim, kv_heads=kv_heads or common.kv_heads)
 
 
 def sliding_heads(reader: Reader, common: Heads) -> Heads:

@@ -27,9 +27,16 @@ IGNORED = ("modules_to_not_convert", "ignored_layers", "ignore", "exclude_module
 """Keys that list modules left in 16 bits."""
 
 ALGORITHMS = {
-    "FP8": 8.0, "FP8_PB_WO": 8.0 + 32 / 128**2, "MXFP8": 8.25, "W8A8_SQ_PER_CHANNEL": 8.0 + ROW_BITS,
-    "NVFP4": 4.5, "W4A16_NVFP4": 4.5, "MXFP4": 4.25, "W4A16_AWQ": 4.0 + 16 / 128, "INT4_AWQ": 4.0 + 16 / 128,
-}  # fmt: skip
+    "FP8": 8.0,
+    "FP8_PB_WO": 8.0 + 32 / 128**2,
+    "MXFP8": 8.25,
+    "W8A8_SQ_PER_CHANNEL": 8.0 + ROW_BITS,
+    "NVFP4": 4.5,
+    "W4A16_NVFP4": 4.5,
+    "MXFP4": 4.25,
+    "W4A16_AWQ": 4.0 + 16 / 128,
+    "INT4_AWQ": 4.0 + 16 / 128,
+}
 """Bits per weight of modelopt's algorithms, scales included."""
 
 

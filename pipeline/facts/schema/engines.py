@@ -45,7 +45,7 @@ class Engine(pa.DataFrameModel):
     engine_block_tokens: pl.Int64 = fact("Tokens of a cache block; 1 where the cache is not paged.", ge=1, le=4096)
     engine_latent_block_tokens: pl.Int64 = fact("The same with latent attention.", ge=1, le=4096)
     engine_bounds_windows: pl.Boolean = option(
-        "Whether sliding layers keep their window only.", default=False, why="assumption: as SGLang and LMDeploy do"
+        "Whether sliding layers keep their window only.", False, "assumption: as SGLang and LMDeploy do"
     )
     engine_groups_layers: pl.Boolean = trait_of("vLLM", "Whether layers of all kinds share one pool of equal pages.")
     engine_nearly_equal_ratio: pl.Float64 = trait_of(
@@ -85,7 +85,7 @@ class Engine(pa.DataFrameModel):
         "vLLM", "Whether each profiled image takes the room of the whole budget."
     )
     engine_compiles: pl.Boolean = option(
-        "Whether the forward pass is compiled as a whole.", default=True, why="assumption: as SGLang and LMDeploy do"
+        "Whether the forward pass is compiled as a whole.", True, "assumption: as SGLang and LMDeploy do"
     )
     engine_keeps_expert_workspace: pl.Boolean = trait_of(
         "vLLM", "Whether workspaces of routed experts stay between layers."
@@ -121,16 +121,14 @@ class Engine(pa.DataFrameModel):
         "Share of today's communicators that it sets up with the model.", 1.0, "assumption: as vLLM today", ge=0, le=2
     )
     engine_captures_graphs: pl.Boolean = option(
-        "Whether it captures CUDA graphs.", default=False, why="assumption: not unless it is known to"
+        "Whether it captures CUDA graphs.", False, "assumption: not unless it is known to"
     )
     engine_graph_size: pl.Int64 = trait_of(
         "vLLM", "Sequences of the largest captured decode step with full attention.", 0, ge=0, le=10**6
     )
     engine_graph_bytes_per_layer: pl.Int64 = fact("All CUDA graphs, per layer.", ge=0, le=10**10)
     engine_memory_is_measured: pl.Boolean = option(
-        "Whether memory was measured on versions of this block.",
-        default=False,
-        why="not that anybody is known to have",
+        "Whether memory was measured on versions of this block.", False, "not that anybody is known to have"
     )
     memory_measured_accelerators: Texts = option("Devices on which memory was measured, in any version.")
     engine_layer_s: pl.Float64 = fact("The engine's own time per layer and step.", ge=0, lt=0.1)
@@ -152,9 +150,7 @@ class Engine(pa.DataFrameModel):
     engine_first_token_steps: pl.Float64 = fact("Decode steps before the first token is visible.", ge=0, le=1000)
     engine_burst_ratio: pl.Float64 = fact("Share of others' prompts that are read before one's own.", ge=0, le=1)
     engine_prefills_first: pl.Boolean = option(
-        "Whether prompts are read in steps of their own, before anybody decodes.",
-        default=False,
-        why="assumption: as vLLM today",
+        "Whether prompts are read in steps of their own, before anybody decodes.", False, "assumption: as vLLM today"
     )
     engine_reserves_kv: pl.Boolean = fact("Whether a request is let in only when its whole output has room.")
     engine_spread_ratio: pl.Float64 = fact(

@@ -60,7 +60,7 @@ class Model(pa.DataFrameModel):
     linear_in_width: pl.Int64 = option("Output width of a recurrent layer's input projections.", ge=1, le=10**7)
     linear_out_width: pl.Int64 = option("Width that a recurrent layer's output projection reads.", ge=1, le=10**7)
     gated_attention: pl.Boolean = option(
-        "Whether queries come with a gate for attention's output, as wide as they.", default=False
+        "Whether queries come with a gate for attention's output, as wide as they.", False
     )
     dense_layers: pl.Int64 = fact("Plain feed-forward blocks.", ge=0, le=10**4)
     ffn_width: pl.Int64 = option("Width of a plain feed-forward block.", ge=1, le=10**7)
@@ -78,7 +78,7 @@ class Model(pa.DataFrameModel):
         le=10**11,
     )
     tower_is_split: pl.Boolean = option(
-        "Whether tensor-parallel ranks share the towers; else each holds them whole.", default=True
+        "Whether tensor-parallel ranks share the towers; else each holds them whole.", True
     )
     tower_tokens_max: pl.Int64 = option("Tokens of the largest image.", ge=1, le=10**7)
 
@@ -176,18 +176,14 @@ class Format(pa.DataFrameModel):
     kv_bits: pl.Float64 = option("Bits of one cached number, where a cache can be kept so.", ge=1, le=64)
     dense_kernel: pl.String = option("Kernel of plain matrices: an entry of catalogs/efficiencies.")
     expert_kernel: pl.String = option("Kernel of routed experts: an entry of catalogs/efficiencies.")
-    pads_experts: pl.Boolean = option(
-        "Whether kernels pad experts: to multiples that depend on the device.", default=False
-    )
+    pads_experts: pl.Boolean = option("Whether kernels pad experts: to multiples that depend on the device.", False)
     expert_overhead: pl.String = option(
         "Kind of work around routed experts: what engines spend on it differs.",
         isin=["plain", "block", "int4", "mxfp4", "nvfp4"],
     )
-    is_expert_format: pl.Boolean = option("Whether only routed experts are quantised.", default=False)
-    unpacks_weights: pl.Boolean = option(
-        "Whether transformers' kernels unpack a whole matrix to 16 bits.", default=False
-    )
-    copies_activations: pl.Boolean = option("Whether activations are copied to be quantised.", default=False)
+    is_expert_format: pl.Boolean = option("Whether only routed experts are quantised.", False)
+    unpacks_weights: pl.Boolean = option("Whether transformers' kernels unpack a whole matrix to 16 bits.", False)
+    copies_activations: pl.Boolean = option("Whether activations are copied to be quantised.", False)
     weight_error_ratio: pl.Float64 = option("One-sided 95 % error of weights in this format.", 0.001, ge=0, le=1)
 
 
@@ -210,7 +206,7 @@ class Workload(pa.DataFrameModel):
     )
     accepted_tokens: pl.Float64 = option("Tokens that a step yields for a sequence, on average.", 1.0, ge=1, le=64)
     draft_ratio: pl.Float64 = option("Time of drafting for a step, as a share of the step.", 0.0, ge=0, le=10)
-    is_disaggregated: pl.Boolean = option("Whether prompts are read by workers of their own.", default=False)
+    is_disaggregated: pl.Boolean = option("Whether prompts are read by workers of their own.", False)
     ttft_slo_s: pl.Float64 = fact("Objective of the time to first token.", gt=0, le=1e6)
     tpot_slo_s: pl.Float64 = fact("Objective of the time between output tokens.", gt=0, le=1e4)
 
