@@ -21,15 +21,19 @@ def fields_of(model: Model, facts: Mapping[str, Any]) -> dict[str, Any]:
     problems = list(problems_of(model, facts))
     if problems:
         raise CatalogError(problems)
+    stack = model.stack
     fields = {
         **count_fields(facts),
-        **size_fields(model),
+        "vocab": stack.vocab,
+        "context_tokens_max": stack.context,
+        "hidden": stack.hidden,
         **head_fields(model, facts),
         **latent_fields(model),
         **state_fields(model),
         **feed_forward_fields(model, facts),
     }
-    fields |= {"rope_cache_bytes": own_rope_bytes(model, fields), **tower_fields(model, facts)}
+    fields["rope_cache_bytes"] = own_rope_bytes(model, fields)
+    fields |= tower_facts(model.reader.top) if facts["tower_parameter_count"] else {}
     return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -60,12 +64,6 @@ def count_fields(facts: Mapping[str, Any]) -> dict[str, Any]:
         "embedding_parameter_count": facts["embedding_parameter_count"] + facts["parameter_groups"].get("positions", 0),
         "tied_embeddings": facts["tied_embeddings"],
     }
-
-
-def size_fields(model: Model) -> dict[str, Any]:
-    """Vocabulary, context and hidden width."""
-    stack = model.stack
-    return {"vocab": stack.vocab, "context_tokens_max": stack.context, "hidden": stack.hidden}
 
 
 def head_fields(model: Model, facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -152,8 +150,3 @@ def own_rope_bytes(model: Model, fields: Mapping[str, Any]) -> int | None:
     width = fields.get("rope_head_dim") or fields["head_dim"]
     total = rope_cache_bytes(model)
     return total if total != BF16 * fields["context_tokens_max"] * width else None
-
-
-def tower_fields(model: Model, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """How engines hold the towers, where there are any."""
-    return tower_facts(model.reader.top) if facts["tower_parameter_count"] else {}

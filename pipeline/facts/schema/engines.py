@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pandera.polars as pa
@@ -13,6 +14,9 @@ from pipeline.facts.schema.fields import Counts, Texts, fact, option
 def trait_of(engine: str, description: str, default: float = False, **bounds: Any) -> Any:  # noqa: FBT002
     """A field that only one engine has; the others leave it out."""
     return option(description, default, f"only {engine} is known to differ", **bounds)
+
+
+vllm_trait = partial(trait_of, "vLLM")
 
 
 class Engine(pa.DataFrameModel):
@@ -37,62 +41,52 @@ class Engine(pa.DataFrameModel):
     engine_shares_what_is_left: pl.Boolean = fact("Whether the share is of what weights and the rest leave.")
     engine_shares_free_memory: pl.Boolean = fact("Whether the share is of memory that is free after start-up.")
     engine_charges_activation: pl.Boolean = fact("Whether activations and runtime are taken off the pool.")
-    engine_charges_graphs: pl.Boolean = trait_of("vLLM", "Whether an estimate of CUDA graphs is taken off the pool.")
-    engine_counts_context: pl.Boolean = trait_of("vLLM", "Whether the device's context is counted as runtime.")
-    engine_counts_start_up: pl.Boolean = trait_of(
-        "vLLM", "Whether communicators set up before the model are counted as runtime."
+    engine_charges_graphs: pl.Boolean = vllm_trait("Whether an estimate of CUDA graphs is taken off the pool.")
+    engine_counts_context: pl.Boolean = vllm_trait("Whether the device's context is counted as runtime.")
+    engine_counts_start_up: pl.Boolean = vllm_trait(
+        "Whether communicators set up before the model are counted as runtime."
     )
     engine_block_tokens: pl.Int64 = fact("Tokens of a cache block; 1 where the cache is not paged.", ge=1, le=4096)
     engine_latent_block_tokens: pl.Int64 = fact("The same with latent attention.", ge=1, le=4096)
     engine_bounds_windows: pl.Boolean = option(
         "Whether sliding layers keep their window only.", False, "assumption: as SGLang and LMDeploy do"
     )
-    engine_groups_layers: pl.Boolean = trait_of("vLLM", "Whether layers of all kinds share one pool of equal pages.")
-    engine_nearly_equal_ratio: pl.Float64 = trait_of(
-        "vLLM", "Counts of layers that differ by less make groups of the larger one.", 1.0, ge=1, le=10
+    engine_groups_layers: pl.Boolean = vllm_trait("Whether layers of all kinds share one pool of equal pages.")
+    engine_nearly_equal_ratio: pl.Float64 = vllm_trait(
+        "Counts of layers that differ by less make groups of the larger one.", 1.0, ge=1, le=10
     )
-    engine_steps_in_flight: pl.Int64 = trait_of(
-        "vLLM", "Steps that sliding layers keep room for besides.", 1, ge=0, le=16
-    )
-    engine_shows_concurrency: pl.Boolean = trait_of(
-        "vLLM", "Whether printed tokens are concurrency times the longest length."
+    engine_steps_in_flight: pl.Int64 = vllm_trait("Steps that sliding layers keep room for besides.", 1, ge=0, le=16)
+    engine_shows_concurrency: pl.Boolean = vllm_trait(
+        "Whether printed tokens are concurrency times the longest length."
     )
     engine_batched_tokens: Counts = fact("Tokens of a full step by default: small, middle, large, huge devices.")
     engine_sequences: Counts = fact("Sequences run at once by default: small, middle, large, huge devices.")
-    engine_ampere_is_middle: pl.Boolean = trait_of(
-        "vLLM", "Whether an A100 of 80 GB takes the defaults of middle devices."
+    engine_ampere_is_middle: pl.Boolean = vllm_trait("Whether an A100 of 80 GB takes the defaults of middle devices.")
+    engine_whole_prompt_tokens: pl.Int64 = vllm_trait(
+        "Longest length up to which prompts are not split over steps.", 0, ge=0, le=10**9
     )
-    engine_whole_prompt_tokens: pl.Int64 = trait_of(
-        "vLLM", "Longest length up to which prompts are not split over steps.", 0, ge=0, le=10**9
-    )
-    engine_old_device_whole_prompt_tokens: pl.Int64 = trait_of(
-        "vLLM", "The same on Volta and Turing.", 0, ge=0, le=10**9
-    )
+    engine_old_device_whole_prompt_tokens: pl.Int64 = vllm_trait("The same on Volta and Turing.", 0, ge=0, le=10**9)
     engine_sampler_bytes_per_logit: pl.Float64 = fact(
         "Memory of a sampling step per sequence and vocabulary entry.", ge=0, le=1000
     )
-    engine_sampler_scratch_rows: pl.Int64 = trait_of(
-        "vLLM", "Rows of 32-bit scratch of the sampler at most.", 0, ge=0, le=10**6
+    engine_sampler_scratch_rows: pl.Int64 = vllm_trait(
+        "Rows of 32-bit scratch of the sampler at most.", 0, ge=0, le=10**6
     )
     engine_lean_sampler_bytes_per_logit: pl.Float64 = fact("As the first, with the lean runner.", ge=0, le=1000)
     engine_lean_classes: Texts = option("Model classes that the lean runner serves.")
-    engine_lean_dense: pl.Boolean = trait_of(
-        "vLLM", "Whether the lean runner serves every model without routed experts or states."
+    engine_lean_dense: pl.Boolean = vllm_trait(
+        "Whether the lean runner serves every model without routed experts or states."
     )
-    engine_lean_quantised: pl.Boolean = trait_of("vLLM", "Whether the lean runner serves quantised weights.")
-    engine_lean_profiles_towers: pl.Boolean = trait_of("vLLM", "Whether the lean runner profiles towers.")
-    engine_expands_towers: pl.Boolean = trait_of(
-        "vLLM", "Whether each profiled image takes the room of the whole budget."
-    )
+    engine_lean_quantised: pl.Boolean = vllm_trait("Whether the lean runner serves quantised weights.")
+    engine_lean_profiles_towers: pl.Boolean = vllm_trait("Whether the lean runner profiles towers.")
+    engine_expands_towers: pl.Boolean = vllm_trait("Whether each profiled image takes the room of the whole budget.")
     engine_compiles: pl.Boolean = option(
         "Whether the forward pass is compiled as a whole.", True, "assumption: as SGLang and LMDeploy do"
     )
-    engine_keeps_expert_workspace: pl.Boolean = trait_of(
-        "vLLM", "Whether workspaces of routed experts stay between layers."
-    )
+    engine_keeps_expert_workspace: pl.Boolean = vllm_trait("Whether workspaces of routed experts stay between layers.")
     engine_workspace_bytes: pl.Int64 = fact("Workspace of matrix libraries.", ge=0, le=10**11)
-    engine_latent_workspace_bytes: pl.Int64 = trait_of(
-        "vLLM", "Buffers that latent attention sets up with the model.", 0, ge=0, le=10**11
+    engine_latent_workspace_bytes: pl.Int64 = vllm_trait(
+        "Buffers that latent attention sets up with the model.", 0, ge=0, le=10**11
     )
     engine_hosts_tables: pl.Boolean = trait_of("llama.cpp", "Whether the input table stays in the host's memory.")
     engine_spreads_layers: pl.Boolean = trait_of(
@@ -123,8 +117,8 @@ class Engine(pa.DataFrameModel):
     engine_captures_graphs: pl.Boolean = option(
         "Whether it captures CUDA graphs.", False, "assumption: not unless it is known to"
     )
-    engine_graph_size: pl.Int64 = trait_of(
-        "vLLM", "Sequences of the largest captured decode step with full attention.", 0, ge=0, le=10**6
+    engine_graph_size: pl.Int64 = vllm_trait(
+        "Sequences of the largest captured decode step with full attention.", 0, ge=0, le=10**6
     )
     engine_graph_bytes_per_layer: pl.Int64 = fact("All CUDA graphs, per layer.", ge=0, le=10**10)
     engine_memory_is_measured: pl.Boolean = option(
