@@ -1,7 +1,7 @@
 """Vision and audio towers of a config.json: their exact parameter counts, projectors and mergers included.
 
 A tower is a stack of equal blocks between a patch embedding and a merger; the kinds differ in biases, norms, gates and
-tables. `KINDS` says of each kind how, and which sizes its configuration class falls back to; `FAMILIES` says of each
+tables. `KINDS` says of each kind how, sizes.toml which sizes its configuration class falls back to, `FAMILIES` of each
 model type which towers it has and what joins them to the text model. Parameters only: buffers, such as the bounds of
 clipped linears, and a language model's own cross-attention are not counted here.
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from pipeline.core.errors import CatalogError
 from pipeline.facts.config.towers.families import FAMILIES, WHOLE, Family, Side
-from pipeline.facts.config.towers.keys import TEXT_KEYS, Keys, Parts
+from pipeline.facts.config.towers.keys import TEXT_KEYS, Keys, Parts, class_sizes
 from pipeline.facts.config.towers.kinds import KINDS
 from pipeline.facts.config.towers.others import PARTS, Part
 from pipeline.facts.config.towers.pieces import Tower, class_and_grid_table, two_layers
@@ -67,14 +67,13 @@ def parts_of(
 ) -> Parts:
     """The sizes that one tower's count needs, with the defaults of each class."""
     text = text_part(config)
-    own = Keys(values, tower.defaults, key, tower.names)
+    own = Keys(values, class_sizes(tower.source), key, tower.names)
     return Parts(own, Keys(text, family.text, "text part"), Keys(config, family.defaults))
 
 
 UNKNOWN_SIDES = ("vision_config", "audio_config", "visual", "vision_encoder_config", "audio_encoder_config")
 GENERIC = Tower(
     "a plain vision transformer",
-    {"num_channels": 3, "temporal_patch_size": 1, "image_size": 224, "patch_size": 14},
     positions=class_and_grid_table,
     inner_width=lambda p: p.own.size("intermediate_size") if p.own.raw("intermediate_size") else 4 * p.width,
     outer_norms=1,

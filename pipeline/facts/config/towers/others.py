@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from pipeline.facts.config.towers.keys import Count, Parts
 from pipeline.facts.config.towers.pieces import linear_layer
@@ -48,7 +47,7 @@ class Part:
     """A tower of its own shape: one count of all of it."""
 
     source: str
-    defaults: Mapping[str, Any]
+    """Its configuration class, whose sizes it falls back to."""
     parameters: Count
     names: Mapping[str, str] = field(default_factory=dict)
 
@@ -56,27 +55,11 @@ class Part:
 PARTS: dict[str, Part] = {
     "gemma4_audio": Part(
         "Gemma4AudioConfig",
-        {
-            "hidden_size": 1024,
-            "num_hidden_layers": 12,
-            "num_attention_heads": 8,
-            "conv_kernel_size": 5,
-            "subsampling_conv_channels": (128, 32),
-            "output_proj_dims": 1536,
-        },
         gemma4_audio,
     ),
     "gemma4_unified_vision": Part(
         "Gemma4UnifiedVisionConfig",
-        {
-            "patch_size": 16,
-            "pooling_kernel_size": 3,
-            "mm_embed_dim": 3840,
-            "mm_posemb_size": 1120,
-            "num_soft_tokens": 280,
-            "output_proj_dims": 3840,
-        },
         gemma4_patches,
     ),
-    "gemma4_unified_audio": Part("Gemma4UnifiedAudioConfig", {"audio_embed_dim": 640}, gemma4_waves),
+    "gemma4_unified_audio": Part("Gemma4UnifiedAudioConfig", gemma4_waves),
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from pipeline.facts.config.towers.keys import Count, Parts
 
@@ -73,7 +72,7 @@ class Tower:
     """How one kind of tower is built; what its configuration class falls back to."""
 
     source: str
-    defaults: Mapping[str, Any]
+    """Its configuration class, whose sizes it falls back to."""
     patch_bias: bool = True
     patch_width: Count = patch_pixels
     positions: Count = no_parameters
