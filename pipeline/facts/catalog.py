@@ -78,12 +78,12 @@ def load(folder: Path, layer_kinds: Mapping[str, Sequence[str]], beside: Path | 
         for entry in read_entries(path, place, problems)
     ]
     with_versions(entries)
-    told = 0
+    wrong = 0
     for entry in entries:
         check_fields(entry, layer_kinds)
         check_sources(entry, sources)
-        told += len(entry.problems)
-        if told > MOST_PROBLEMS:  # a nearest name for each of a million takes a day
+        wrong += len(entry.problems)
+        if wrong > MOST_PROBLEMS:  # a nearest name for each of a million takes a day
             raise CatalogError([*(problem for each in entries for problem in each.problems), "and there is more"])
     problems += check_names(entries)
     problems += [problem for entry in entries for problem in entry.problems]

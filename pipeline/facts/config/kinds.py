@@ -54,7 +54,7 @@ Rule = Callable[[Reader, Family, int], list[str] | None]
 def by_letters(reader: Reader, family: Family, count: int) -> list[str] | None:
     """A letter a layer. Source: Nemotron-H, hybrid_override_pattern."""
     letters = reader.text_value("hybrid_override_pattern").replace("|", "")
-    return [kind_of(reader, each) for each in letters] or None
+    return [layer_kind(reader, each) for each in letters] or None
 
 
 def by_names(reader: Reader, family: Family, count: int) -> list[str] | None:
@@ -62,11 +62,11 @@ def by_names(reader: Reader, family: Family, count: int) -> list[str] | None:
     names = reader.items("kinds")
     if not names:
         return None
-    kinds = [kind_of(reader, each) for each in names]
+    kinds = [layer_kind(reader, each) for each in names]
     return [*kinds[: count - 1], "full", *kinds[count:]] if family.last_full and len(kinds) >= count else kinds
 
 
-def kind_of(reader: Reader, name: object) -> str:
+def layer_kind(reader: Reader, name: object) -> str:
     """A layer's kind by its name; an unknown name is told and taken for full attention."""
     if not isinstance(name, str):
         raise wrong("layer_types", name, "a list of names")
@@ -113,7 +113,7 @@ def by_blocks(reader: Reader, family: Family, count: int) -> list[str] | None:
     cycle = reader.items("block_types") or reader.items("_block_types")
     if not cycle:
         return None
-    kinds = [kind_of(reader, each) for each in cycle]
+    kinds = [layer_kind(reader, each) for each in cycle]
     slid = ["sliding" if kind == "full" and family.windowed is True else kind for kind in kinds]
     return [slid[i % len(slid)] for i in range(count)]
 
@@ -122,7 +122,7 @@ def by_window_pattern(reader: Reader, family: Family, count: int) -> list[str] |
     """Full attention in every n-th layer among windows: a number, or letters such as LLLG. Source: Gemma 3, Exaone."""
     _, pattern = reader.find("window_pattern")
     if isinstance(pattern, str) and pattern:
-        return [kind_of(reader, pattern[i % len(pattern)]) for i in range(count)]
+        return [layer_kind(reader, pattern[i % len(pattern)]) for i in range(count)]
     return every(reader.number("window_pattern"), count, "sliding")
 
 

@@ -92,8 +92,8 @@ def rope_settings(reader: Reader) -> Settings:
 def table_of(model: Model, kind: str, settings: Settings, alone: str) -> Table:
     """The table of one kind of layer."""
     reader = model.reader
-    head = head_of(model, kind)
-    width = head if scaling_of(settings) == "proportional" else rope_width(model, kind, head, settings)
+    head = turned_head(model, kind)
+    width = head if scaling_of(settings) == "proportional" else turned_width(model, kind, head, settings)
     positions = positions_of(reader, settings, model.stack.context or reader.need("context"))
     several = AXES if "mrope_section" in settings or model.family.mrope else 1
     exact = kind == "mla" and "yarn" in scaling_of(settings) and head in FUSED
@@ -101,14 +101,14 @@ def table_of(model: Model, kind: str, settings: Settings, alone: str) -> Table:
     return Table(positions * several, width, FP32 if exact else BF16, which)
 
 
-def head_of(model: Model, kind: str) -> int:
+def turned_head(model: Model, kind: str) -> int:
     """Width of the head, or of latent attention's part, that carries positions."""
     if kind == "mla":
         return model.reader.number("rope_dim", least=0) or 0
     return next(layer.heads.head_dim for layer in model.stack.layers if layer.attention == kind)
 
 
-def rope_width(model: Model, kind: str, head: int, settings: Settings) -> int:
+def turned_width(model: Model, kind: str, head: int, settings: Settings) -> int:
     """The part of a head that turns: a share, a width, or as the class does it."""
     reader = model.reader
     if kind == "mla":

@@ -57,12 +57,12 @@ def side_parameters(side: Side, family: Family, config: Mapping[str, Any]) -> tu
     tower = tower_of(side, values)
     if tower is None:
         return estimate_tower(side.key, values, config)
-    p = parts_of(side.key, values, tower, family, config)
+    p = tower_parts(side.key, values, tower, family, config)
     assumed = f"{side.key} is missing: the tower of {tower.source}'s defaults was counted"
     return tower.parameters(p) + side.join(p), [assumed] if stated is None else []
 
 
-def parts_of(
+def tower_parts(
     key: str, values: Mapping[str, Any], tower: Tower | Part, family: Family, config: Mapping[str, Any]
 ) -> Parts:
     """The sizes that one tower's count needs, with the defaults of each class."""
@@ -88,7 +88,7 @@ def estimate_tower(key: str, values: Mapping[str, Any], config: Mapping[str, Any
     known = KINDS.get(str(values.get("model_type")))
     tower = replace(known, rest=GENERIC.rest) if known and key == "vision_config" else GENERIC
     try:
-        count = tower.parameters(parts_of(key, values, tower, family, config))
+        count = tower.parameters(tower_parts(key, values, tower, family, config))
     except CatalogError as error:
         return 0, [f"{key} ({named}): no tower of this kind is known, and it was not counted: {error.problems[0]}"]
     return count, [f"{key} ({named}): no tower of this kind is known; counted as {tower.source} with two matrices"]
@@ -141,4 +141,4 @@ def tower_facts(config: Mapping[str, Any]) -> dict[str, Any]:
     tower = tower_of(side, values)
     if tower is None:
         return said
-    return said | {"tower_tokens_max": family.tokens(parts_of(side.key, values, tower, family, config))}
+    return said | {"tower_tokens_max": family.tokens(tower_parts(side.key, values, tower, family, config))}
