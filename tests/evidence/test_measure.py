@@ -26,7 +26,7 @@ from pipeline.evidence.measure.rows import tidy_rows
 from pipeline.evidence.measure.shapes import SMALL, SMALL_ID, llama_config, resolve_shape
 from pipeline.evidence.measure.sweep import OutOfMemory, Plan, Sweep, sweep
 from pipeline.evidence.readers.measurements import read_measurements
-from pipeline.facts.config.counted import facts_of
+from pipeline.facts.config.counted import config_facts
 from tests.conftest import AS_OF, invoke
 from tests.support import catalogs
 
@@ -323,7 +323,7 @@ def test_a_device_without_16_bit_products_is_refused() -> None:
 def test_the_small_shape_is_counted_and_entered_once(tmp_path: Path) -> None:
     """134 million parameters; a second call finds it."""
     folder = tmp_path / "mine"
-    assert facts_of(SMALL)["parameter_count"] == 134_105_856
+    assert config_facts(SMALL)["parameter_count"] == 134_105_856
     name, config = resolve_shape("small", None, catalogs(), folder, AS_OF, pipeline.catalogs)
     assert (name, config) == (SMALL_ID, SMALL)
     text = (folder / "measured.toml").read_text("utf-8")
@@ -335,7 +335,7 @@ def test_a_plain_llama_of_the_catalogs_can_be_built(tmp_path: Path) -> None:
     """Its config counts as many parameters as its entry; nothing is written."""
     name, config = resolve_shape("meta-llama/Llama-2-7b-hf", None, catalogs(), tmp_path / "x", AS_OF, pipeline.catalogs)
     assert name == "llama-2-7b"
-    assert facts_of(dict(config))["parameter_count"] == 6_738_415_616
+    assert config_facts(dict(config))["parameter_count"] == 6_738_415_616
     assert not (tmp_path / "x").exists()
 
 

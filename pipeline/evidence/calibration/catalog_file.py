@@ -9,7 +9,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from pipeline.core.errors import CatalogError
-from pipeline.facts.adding import restore
+from pipeline.facts.adding import restore_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -71,7 +71,7 @@ def write_calibrations(path: Path, blocks: Iterable[tomlkit.items.Table], load: 
     try:
         load(path.parent)
     except CatalogError:
-        restore(before)
+        restore_files(before)
         raise
 
 

@@ -9,7 +9,7 @@ from tomlkit.exceptions import TOMLKitError
 
 from pipeline.core.errors import CatalogError
 from pipeline.evidence.measure.probe import faster_half_format
-from pipeline.facts.adding import inline, restore
+from pipeline.facts.adding import inline_table, restore_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -110,7 +110,7 @@ def put_entries(folder: Path, blocks: Sequence[Block], on: date, load: Callable[
     try:
         load(folder)
     except CatalogError:
-        restore(before)
+        restore_files(before)
         raise
     return path
 
@@ -135,5 +135,5 @@ def entry_table(values: Mapping[str, Any], on: date) -> tomlkit.items.Table:
     made = tomlkit.table()
     made.add(tomlkit.comment(f"measured here, {on}"))
     for field, value in values.items():
-        made.add(field, inline(value) if isinstance(value, dict) else value)
+        made.add(field, inline_table(value) if isinstance(value, dict) else value)
     return made
