@@ -1,0 +1,178 @@
+"""Who says each fact of a plan: the user, a default, or a catalog entry and its source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from pipeline.estimators.attention import KINDS, PROJECTIONS
+from pipeline.facts.prices import OWNED
+from pipeline.facts.schema.kinds import DEFAULTS, REFERENCES
+from pipeline.grid.axes import BY_SIZE, SIZES
+from pipeline.grid.calibrated import setting
+from pipeline.grid.point import LENGTHS, Point
+from pipeline.grid.selection import PARALLEL
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from pipeline.facts.catalog import Catalogs
+    from pipeline.grid.axes import Axes
+
+Place = tuple[str, str, str]
+"""A fact's kind, entry and field."""
+
+ASKED = "asked for"
+UNASKED = "default: nothing is asked for, so that the engine's own holds"
+UNPRICED = "no price in force in catalogs/prices"
+MARKS = {"assumption": "assumption: ", "default": "default: "}
+"""Kinds of sources that a source's words begin with."""
+CATALOG = {"weights": "format", "kv": "format"}
+"""Axes that are not called as the catalog that they come from."""
+FROM_PRICE = {"device_usd_per_hour": "usd_per_hour", "price_cloud": "cloud", "price_date": "from_date"}
+"""Columns that the cheapest price in force gives, and the field of the price."""
+MADE_OF = {
+    # columns that an axis makes, and the fields that it makes them of; none where it is the entry's own name
+    "query_inputs": ("gated_attention",),
+    "ffn_inputs": ("gated_ffn",),
+    "shared_expert_layers": ("moe_layers",),
+    "class_bit": ("architecture",),
+    "weights_bit": (),
+    "kv_bit": (),
+    "kv_bytes_per_element": ("kv_bits",),
+    "accelerator_bit": (),
+    "architecture_bit": ("architecture",),
+    "is_ampere": ("architecture",),
+    "is_old_device": ("architecture",),
+    "is_static": ("kind",),
+    "engine_weights_bits": ("formats",),
+    "engine_kv_bits": ("kv_formats",),
+    "engine_architecture_bits": ("architectures",),
+    "engine_measured_bits": ("measured_accelerators",),
+    "engine_measured_architecture_bits": ("measured_accelerators",),
+    "engine_memory_measured_bits": ("memory_measured_accelerators",),
+    "engine_memory_architecture_bits": ("memory_measured_accelerators",),
+    "engine_lean_bits": ("engine_lean_classes",),
+    "engine_version": ("from_version",),
+    **{
+        f"engine_{size}_{name.removeprefix('engine_')}": (name,) for name in BY_SIZE for size in SIZES
+    },
+    "expert_overhead": ("expert_overhead",),
+}
+
+
+def settings_of(point: Point, typed: Collection[str] = ()) -> dict[str, str]:
+    """The columns that a plan sets itself, and who did: the user, or a default where nothing was asked for.
+
+    Args:
+        point: the plan.
+        typed: counts that were asked for, though they are what the default says.
+    """
+    counts = {each.name: each.default for each in fields(point) if each.name in (*PARALLEL, "batch")}
+    usual = {name: count for name, count in counts.items() if getattr(point, name) == count and name not in typed}
+    defaults = {name: f"default: {count} where nothing is asked for" for name, count in usual.items()}
+    if not point.workload:
+        defaults |= {name: f"default: {count} where no workload is named" for name, count in LENGTHS.items()}
+        defaults["workload"] = "default where no workload is named"
+    return defaults | dict.fromkeys(point.facts, ASKED)
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """One plan's axes, the catalogs that they come from, and what the plan sets itself."""
+
+    axes: Axes
+    catalogs: Catalogs
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Columns, and who set them: of `settings_of`."""
+    entries: dict[tuple[str, str], dict[str, dict[str, Any]]] = field(default_factory=dict)
+    """Catalog entries that were looked up, by kind and name: the provenance of each field."""
+
+    def source(self, column: str) -> str:
+        """Who says a fact."""
+        axis = next((name for name, frame in self.axes.items() if column in frame.columns), "")
+        if column in self.settings or axis in {"batch", "parallel", ""}:
+            return self.settings.get(column, ASKED)
+        if column.startswith("asked_"):
+            return UNASKED if self.axes[axis][column].item() is None else ASKED
+        if column in FROM_PRICE:
+            return "; ".join(map(self.stated, self.prices(FROM_PRICE[column]))) or UNPRICED
+        said = self.of_entry(axis, str(self.axes[axis][axis].item()), column)
+        return f"{self.settings[axis]}; {said}" if axis in self.settings else said
+
+    def of_entry(self, axis: str, entry: str, column: str) -> str:
+        """Who says what an entry states, leaves to a default, or leaves out."""
+        found = list(self.places(axis, entry, column))
+        said = [self.stated(place) or self.default(*place) for place in found]
+        if any(said) or not found:
+            return next(filter(None, said), f"its own name; {self.file(axis, entry)}: {entry}")
+        is_left_out = column in MADE_OF or self.axes[axis][column].item() is None
+        return f"not stated: {found[0][2]} is left out; {self.file(axis, entry)}: {entry}" if is_left_out else ""
+
+    def entry(self, kind: str, name: str) -> dict[str, dict[str, Any]]:
+        """The provenance of each field of an entry."""
+        if (kind, name) not in self.entries:
+            facts = self.catalogs.facts.filter(kind=kind, name=name)
+            self.entries[kind, name] = {fact["field"]: fact for fact in facts.iter_rows(named=True)}
+        return self.entries[kind, name]
+
+    def file(self, axis: str, name: str) -> str:
+        """The file of an entry."""
+        return next((str(fact["file"]) for fact in self.entry(CATALOG.get(axis, axis), name).values()), "catalogs")
+
+    def stated(self, place: Place) -> str:
+        """Who says one field of an entry; nothing where the entry does not state it."""
+        kind, name, column = place
+        fact = self.entry(kind, name).get(column)
+        return f"{MARKS.get(fact['source_kind'], '')}{fact['source_title']}; {fact['file']}: {name}" if fact else ""
+
+    def default(self, kind: str, name: str, column: str) -> str:
+        """What stands for a field that an entry leaves out: a value, or another field and who says that."""
+        other = DEFAULTS.get(kind, {}).get(column)
+        if other is None:
+            return ""
+        if not isinstance(other, str):
+            return f"default: {other} where {column} is left out; {self.file(kind, name)}: {name}"
+        said = self.stated((kind, name, other)) or self.default(kind, name, other)
+        return f"default: {other} where {column} is left out; {said}"
+
+    def places(self, axis: str, entry: str, column: str) -> Iterator[Place]:
+        """The fields that a column of an axis may come from, those that hold first before others."""
+        kind = CATALOG.get(axis, axis)
+        frames = self.catalogs.frames
+        names = fields_of(column)
+        if kind in REFERENCES["calibration"]:
+            yield from (("calibration", name, column) for name in setting(frames["calibration"], kind, entry, column))
+        yield from ((kind, entry, name) for name in names)
+        if not names or names[0] != column:
+            return
+        row = frames[kind].row(by_predicate=pl.col(kind) == entry, named=True)
+        if kind == "accelerator":
+            yield "architecture", row["architecture"], column
+        if kind == "engine":
+            yield "band", frames["band"]["band"][0], column
+        if axis == "weights":
+            group, _, name = column.partition("_")
+            yield "kernel", row.get(f"{group}_kernel") or "bf16", name
+
+    def prices(self, column: str) -> Iterator[Place]:
+        """The facts behind the cheapest price in force: listed, a share of one, or what owning costs at a site."""
+        row = self.axes["accelerator"].row(0, named=True)
+        name = row["price_name"] or ""
+        if row["price_cloud"] == OWNED:
+            ownership, _, site = name.partition(" at ")
+            yield from (("ownership", ownership, "purchase_usd"), ("site", site, "electricity_usd_per_kwh"))
+        elif name.startswith("an assumed "):
+            share, _, name = name.removeprefix("an assumed ").partition(" of ")
+            markets = self.catalogs.frames["market"].filter(on_demand_ratio=float(share))["market"]
+            yield from (("market", market, "on_demand_ratio") for market in markets.head(1))
+        if name and row["price_cloud"] != OWNED:
+            yield "price", name, column
+
+
+def fields_of(column: str) -> tuple[str, ...]:
+    """The fields of an entry that a column is made of: layer counts all come from `layers`."""
+    is_count = column.removesuffix("_layers") in {*KINDS, *PROJECTIONS.values()}
+    return ("layers",) if is_count else MADE_OF.get(column, (column,))
