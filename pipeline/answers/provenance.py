@@ -103,13 +103,18 @@ class Provenance:
         return f"{self.settings[axis]}; {said}" if axis in self.settings else said
 
     def of_entry(self, axis: str, entry: str, column: str) -> str:
-        """Who says what an entry states, leaves to a default, or leaves out."""
-        found = list(self.places(axis, entry, column))
-        said = [self.stated(place) or self.default(*place) for place in found]
-        if any(said) or not found:
-            return next(filter(None, said), f"its own name; {self.file(axis, entry)}: {entry}")
-        is_left_out = column in MADE_OF or self.axes[axis][column].item() is None
-        return f"not stated: {found[0][2]} is left out; {self.file(axis, entry)}: {entry}" if is_left_out else ""
+        """Who says what an entry states, leaves to a default, or leaves out; nothing where nobody does."""
+        made_of, where = made(column), f"{self.file(axis, entry)}: {entry}"
+        if made_of == ():
+            return f"the entry's own name; {where}"
+        said = next(filter(None, map(self.said, self.places(axis, entry, column))), "")
+        if not said and (made_of or self.axes[axis][column].item() is None):
+            return f"not stated: {made_of[0] if made_of else column} is left out; {where}"
+        return f"made of {made_of[0]}: {said}" if made_of else said
+
+    def said(self, place: Place) -> str:
+        """Who says one field of an entry: a source, or the default that holds where it is left out."""
+        return self.stated(place) or self.default(*place)
 
     def entry(self, kind: str, name: str) -> dict[str, dict[str, Any]]:
         """The provenance of each field of an entry."""
@@ -135,19 +140,18 @@ class Provenance:
             return ""
         if not isinstance(other, str):
             return f"default: {other} where {column} is left out; {self.file(kind, name)}: {name}"
-        said = self.stated((kind, name, other)) or self.default(kind, name, other)
-        return f"default: {other} where {column} is left out; {said}"
+        return f"default: {other} where {column} is left out; {self.said((kind, name, other))}"
 
     def places(self, axis: str, entry: str, column: str) -> Iterator[Place]:
         """The fields that a column of an axis may come from, those that hold first before others."""
         kind = CATALOG.get(axis, axis)
         frames = self.catalogs.frames
-        names = fields_of(column)
+        if made_of := made(column):
+            yield from ((kind, entry, name) for name in made_of)
+            return
         if kind in REFERENCES["calibration"]:
             yield from (("calibration", name, column) for name in setting(frames["calibration"], kind, entry, column))
-        yield from ((kind, entry, name) for name in names)
-        if not names or names[0] != column:
-            return
+        yield kind, entry, column
         row = frames[kind].row(by_predicate=pl.col(kind) == entry, named=True)
         if kind == "accelerator":
             yield "architecture", row["architecture"], column
@@ -172,7 +176,7 @@ class Provenance:
             yield "price", name, column
 
 
-def fields_of(column: str) -> tuple[str, ...]:
-    """The fields of an entry that a column is made of: layer counts all come from `layers`."""
+def made(column: str) -> tuple[str, ...] | None:
+    """The fields of an entry that an axis makes a column of; layer counts are all made of `layers`."""
     is_count = column.removesuffix("_layers") in {*KINDS, *PROJECTIONS.values()}
-    return ("layers",) if is_count else MADE_OF.get(column, (column,))
+    return ("layers",) if is_count else MADE_OF.get(column)
