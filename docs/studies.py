@@ -167,19 +167,20 @@ def constants(rows: pl.DataFrame, catalogs: Catalogs, on: date) -> Iterator[str]
     """A table of the constants of kernels and architectures, each fitted again alone."""
     frame = usable(cleaned(rows), catalogs, on, [])
     yield from header(["entry", "constant", "catalog", "fitted alone", "standard error", "rows", "median error %, as it is", "fitted, configurations left out"])  # fmt: skip
-    few = []
+    few: dict[str, list[str]] = {}
     for kind, name, field, value in efficiencies(catalogs):
         for part, prefixes in part_of(frame, catalogs, kind, name):
             columns = [f"{prefix}{field}" for prefix in prefixes]
             fit = alone(part, columns, value) if part.height >= LEAST_ROWS else None
             if fit is None:
-                few.append(f"{name} `{field}`")
+                few.setdefault(name, []).append(f"`{field}`")
                 continue
             told = 1.01 / WIDEST < fit.value / value < WIDEST / 1.01 and fit.relative_error < 1
             shown = [short(fit.value), short(fit.value * fit.relative_error)] if told else ["not told by these rows", ""]
             yield line([name, f"`{field}`", short(value), *shown, str(fit.rows), percent(fit.before), percent(fit.after)])
     yield from ("", f"Made on {on} by `python {MAKER}`: {frame.height:,} closed-loop rows of TPOT, labels cleaned; all other")
-    yield f"constants stay as they are. Fewer than {LEAST_ROWS} rows feel: {', '.join(dict.fromkeys(few))}."
+    yield f"constants stay as they are. Fewer than {LEAST_ROWS} rows feel"
+    yield from (f"* {name}: {', '.join(dict.fromkeys(fields))}" for name, fields in few.items())
 
 
 def engines(rows: pl.DataFrame, catalogs: Catalogs, on: date) -> Iterator[str]:

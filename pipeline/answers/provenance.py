@@ -31,6 +31,8 @@ MARKS = {"assumption": "assumption: ", "default": "default: "}
 """Kinds of sources that a source's words begin with."""
 CATALOG = {"weights": "format", "kv": "format"}
 """Axes that are not called as the catalog that they come from."""
+PAGES = "docs/"
+"""What the address of a source begins with, if it is a page of the project: a reader is told."""
 FROM_PRICE = {"device_usd_per_hour": "usd_per_hour", "price_cloud": "cloud", "price_date": "from_date"}
 """Columns that the cheapest price in force gives, and the field of the price."""
 MADE_OF = {
@@ -131,7 +133,10 @@ class Provenance:
         """Who says one field of an entry; nothing where the entry does not state it."""
         kind, name, column = place
         fact = self.entry(kind, name).get(column)
-        return f"{MARKS.get(fact['source_kind'], '')}{fact['source_title']}; {fact['file']}: {name}" if fact else ""
+        if not fact:
+            return ""
+        page = f" ({fact['url']})" if fact["url"].startswith(PAGES) else ""
+        return f"{MARKS.get(fact['source_kind'], '')}{fact['source_title']}{page}; {fact['file']}: {name}"
 
     def default(self, kind: str, name: str, column: str) -> str:
         """What stands for a field that an entry leaves out: a value, or another field and who says that."""
