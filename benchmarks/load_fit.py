@@ -36,7 +36,8 @@ EARLY, LATE = 0.2, 0.7
 """Share of all requests after which, and until which, what is finished is counted."""
 TAKEN = 0.25
 """What `sequences_top` takes."""
-WINDOW_S, SHARE, RESAMPLES = 5.0, 0.95, 200
+WINDOW_S, MINUTE_S, SHARE, RESAMPLES = 5.0, 60.0, 0.95, 200
+IN_MINUTE = pl.col("arrival_s") % MINUTE_S
 
 
 def growing() -> Iterator[tuple[Case, int]]:
@@ -53,7 +54,8 @@ def in_overload() -> pl.DataFrame:
         whole = replace(case.replica, kv_tokens=case.replica.kv_tokens * places // 32)
         row = row_of(whole, case.traffic)
         rate = OVERLOAD * finished(pl.DataFrame([row]), 0.0)[0]
-        times = simulate(whole, (requests["arrival_s"] / rate).to_list(), requests["prompt_tokens"], requests["output_tokens"])  # fmt: skip
+        arrivals = (requests["arrival_s"] / rate).to_list()
+        times = simulate(whole, arrivals, requests["prompt_tokens"], requests["output_tokens"])
         ends = (times["arrival_s"] + times["e2e_s"]).sort()
         first, last = int(EARLY * REQUESTS), int(LATE * REQUESTS)
         rows.append(row | {"shape": case.shape, "seen_per_s": (last - first) / (ends[last] - ends[first])})
@@ -93,7 +95,10 @@ def losses() -> Iterator[str]:
         value, spread = fitted(rest)
         errors = [error(out, each) for each in (value, TAKEN, 0.0)]
         yield line([f"all but {shape}; errors on {shape}", rest.height, f"{value:.3f}", f"{spread:.3f}", *errors])
-    yield from ("", f"Made on {datetime.now(tz=UTC).date()} by `python benchmarks/load_fit.py`. Errors: median / largest.")
+    yield from (
+        "",
+        f"Made on {datetime.now(tz=UTC).date()} by `python benchmarks/load_fit.py`; errors: median / largest.",
+    )
 
 
 def peaks() -> Iterator[str]:
@@ -103,18 +108,16 @@ def peaks() -> Iterator[str]:
     for name in ("azure-code-2023", "azure-conv-2023"):
         trace = read_trace(ROOT / "catalogs" / "traffic" / f"{name}.csv")
         told = statistics_of(trace).row(0, named=True)
-        minutes = trace.with_columns(minute=(pl.col("arrival_s") // 60).cast(pl.Int64)).partition_by("minute")
+        minutes = trace.with_columns(minute=(pl.col("arrival_s") // MINUTE_S).cast(pl.Int64)).partition_by("minute")
         factors = []
         for _ in range(RESAMPLES):
-            drawn_minutes = random.integers(len(minutes), size=len(minutes))
-            again = pl.concat(
-                minutes[each].with_columns(pl.col("arrival_s") % 60 + 60.0 * place)
-                for place, each in enumerate(drawn_minutes)
-            ).sort("arrival_s")
-            factors.append(seen_per_s(again, WINDOW_S, SHARE) * 60 * len(minutes) / again.height)
+            order = random.integers(len(minutes), size=len(minutes))
+            moved = (minutes[each].with_columns(IN_MINUTE + MINUTE_S * place) for place, each in enumerate(order))
+            again = pl.concat(moved).sort("arrival_s")
+            factors.append(seen_per_s(again, WINDOW_S, SHARE) * MINUTE_S * len(minutes) / again.height)
         factor = seen_per_s(trace, WINDOW_S, SHARE) / told["requests_per_s_mean"]
-        cells = (f"{told['requests_per_s_mean']:.2f}", f"{told['arrival_cv']:.2f}", f"{factor:.2f}", f"{np.std(factors):.2f}")
-        yield line([name, f"{told['requests']:,}", *cells])
+        values = (told["requests_per_s_mean"], told["arrival_cv"], factor, np.std(factors))
+        yield line([name, f"{told['requests']:,}", *(f"{value:.2f}" for value in values)])
     yield from ("", f"Made on {datetime.now(tz=UTC).date()} by `python benchmarks/load_fit.py`.")
 
 

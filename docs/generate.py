@@ -34,7 +34,12 @@ def sections(page: Path) -> dict[str, str]:
     return {"": ""} | {n: "#" + re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title, n in numbered}
 
 
-STUDIES = {page.read_text(encoding="utf-8").split("\n", 1)[0][2:].casefold(): page for page in (HERE / "studies").glob("*.md")}
+def title(page: Path) -> str:
+    """What a page is called."""
+    return page.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("# ")
+
+
+STUDIES = {title(page).casefold(): page for page in (HERE / "studies").glob("*.md")}
 CITED = re.compile(rf"({'|'.join(STUDIES)})((?:,? (?:section|sections|and) \d+)*)", flags=re.IGNORECASE)
 """A study of our own, by the title of its page, and sections of it."""
 

@@ -1,4 +1,4 @@
-"""Write what is generated in docs/studies: constants fitted again with standard errors, and errors on what was left out.
+"""Write what is generated in docs/studies: constants fitted again, standard errors, errors on what was left out.
 
 `python docs/studies.py` reads the project's shared measurements and kernel fits where they lie beside the project
 (../shared/measurements, ../shared/kernels), and takes some minutes. Only what stands between two markers is written.
@@ -105,6 +105,13 @@ class Alone(NamedTuple):
     before: float
     after: float
 
+    def told(self, catalog: float) -> tuple[str, str]:
+        """The value and its standard error, if the rows tell them."""
+        is_inside = 1.01 / WIDEST < self.value / catalog < WIDEST / 1.01
+        if not is_inside or self.relative_error > 1:
+            return "not told by these rows", ""
+        return short(self.value), short(self.value * self.relative_error)
+
 
 def alone(frame: pl.DataFrame, columns: Sequence[str], value: float) -> Alone | None:
     """One constant, which stands in some columns: its value at the rows that feel it; nothing where they are few."""
@@ -166,7 +173,8 @@ def part_of(frame: pl.DataFrame, catalogs: Catalogs, kind: str, name: str) -> It
 def constants(rows: pl.DataFrame, catalogs: Catalogs, on: date) -> Iterator[str]:
     """A table of the constants of kernels and architectures, each fitted again alone."""
     frame = usable(cleaned(rows), catalogs, on, [])
-    yield from header(["entry", "constant", "catalog", "fitted alone", "standard error", "rows", "median error %, as it is", "fitted, configurations left out"])  # fmt: skip
+    errors = ["median error %, as it is", "fitted, configurations left out"]
+    yield from header(["entry", "constant", "catalog", "fitted alone", "standard error", "rows", *errors])
     few: dict[str, list[str]] = {}
     for kind, name, field, value in efficiencies(catalogs):
         for part, prefixes in part_of(frame, catalogs, kind, name):
@@ -175,11 +183,10 @@ def constants(rows: pl.DataFrame, catalogs: Catalogs, on: date) -> Iterator[str]
             if fit is None:
                 few.setdefault(name, []).append(f"`{field}`")
                 continue
-            told = 1.01 / WIDEST < fit.value / value < WIDEST / 1.01 and fit.relative_error < 1
-            shown = [short(fit.value), short(fit.value * fit.relative_error)] if told else ["not told by these rows", ""]
-            yield line([name, f"`{field}`", short(value), *shown, str(fit.rows), percent(fit.before), percent(fit.after)])
-    yield from ("", f"Made on {on} by `python {MAKER}`: {frame.height:,} closed-loop rows of TPOT, labels cleaned; all other")
-    yield f"constants stay as they are. Fewer than {LEAST_ROWS} rows feel"
+            cells = [*fit.told(value), str(fit.rows), percent(fit.before), percent(fit.after)]
+            yield line([name, f"`{field}`", short(value), *cells])
+    yield from ("", f"Made on {on} by `python {MAKER}`: {frame.height:,} closed-loop rows of TPOT, labels cleaned;")
+    yield f"all other constants stay as they are. Fewer than {LEAST_ROWS} rows feel"
     yield from (f"* {name}: {', '.join(dict.fromkeys(fields))}" for name, fields in few.items())
 
 
@@ -191,7 +198,8 @@ def engines(rows: pl.DataFrame, catalogs: Catalogs, on: date) -> Iterator[str]:
         values = map(short, (fit["before"], fit["after"], fit["standard_error"]))
         yield line([fit["engine"], f"`{fit['constant']}`", *values, f"{fit['n']:,}"])
     yield ""
-    yield from header(["engine", "left out", "groups", "rows", "median error %: catalog", "fitted", "90th %: catalog", "fitted"])  # fmt: skip
+    columns = ["median error %: catalog", "fitted", "90th %: catalog", "fitted"]
+    yield from header(["engine", "left out", "groups", "rows", *columns])
     for held in told["held_out"]:
         errors = (percent(held[name]) for name in ("median_before", "median_after", "p90_before", "p90_after"))
         yield line([held["engine"], held["left_out"], str(held["groups"]), f"{held['n']:,}", *errors])
@@ -212,8 +220,8 @@ def left_out(path: Path, catalogs: Catalogs, on: date, by: Mapping[str, str]) ->
     rows = read(path.name)
     known = rows.filter([is_known(*each, catalogs) for each in rows.select("engine", "engine_version").iter_rows()])
     judged = measured(known, catalogs, on).filter(col("reason") == "")
-    yield f"`{path.name}`: {rows.height:,} rows, {known.height:,} of them of engines and versions that the catalogs know,"
-    yield f"{judged.height:,} with an estimate. The study read none of them."
+    yield f"`{path.name}`: {rows.height:,} rows, {known.height:,} of them of engines and versions that the catalogs"
+    yield f"know, {judged.height:,} with an estimate. The study read none of them."
     yield ""
     yield from table(judged, by)
     yield from ("", f"Made on {on} by `python {MAKER}`.")
@@ -223,6 +231,13 @@ def left_out(path: Path, catalogs: Catalogs, on: date, by: Mapping[str, str]) ->
 
 GEMM = {0: "e", 1: "eb", 2: "launch, s", 3: "p", 4: "A"}
 """Places of the parameters of the chosen form of matrix products."""
+
+
+ATTENTION = {
+    "prefill_attn": ("C3", ["e", "sh, tokens", "launch, s"]),
+    "decode_attn": ("D3", ["eb", "launch, s", "a KV head, s"]),
+}
+"""Kernels, the chosen form of each, and its parameters in their order."""
 
 
 def middle(values: pl.Series) -> str:
@@ -247,22 +262,18 @@ def products(on: date) -> Iterator[str]:
             counts = (str(part.height), str(part["gpu"].n_unique()), f"{part['n_test'].sum():,}")
             yield line([str(dtype), *counts, *values, percent(part["med_ape"].median())])
     yield from ("", "Cells: median of the fits, its standard error in brackets.", "")
-    yield from header(["form", *(dtype for dtype in best["dtype"].unique(maintain_order=True) if (best["dtype"] == dtype).sum() > 1)])  # fmt: skip
+    common = [str(dtype) for (dtype,), part in best.group_by("dtype", maintain_order=True) if part.height > 1]
+    yield from header(["form", *common])
     for (form,), part in fits.group_by("form", maintain_order=True):
-        many = [
-            part.filter(dtype=dtype)["med_ape"].median()
-            for dtype in best["dtype"].unique(maintain_order=True)
-            if (best["dtype"] == dtype).sum() > 1
-        ]
-        yield line([f"`{form}`", *map(percent, many)])
-    yield from ("", f"Median error, per cent, on the 30 % of shapes that were left out. Made on {on} by `python {MAKER}`.")
+        yield line([f"`{form}`", *(percent(part.filter(dtype=dtype)["med_ape"].median()) for dtype in common)])
+    yield from ("", "Median error, per cent, on the 30 % of shapes that were left out.")
+    yield f"Made on {on} by `python {MAKER}`."
 
 
 def attention(on: date) -> Iterator[str]:
     """Fits of attention kernels and of collectives."""
     fits = kernels("attn_fits.csv")
-    names = {"prefill_attn": ("C3", ["e", "sh, tokens", "launch, s"]), "decode_attn": ("D3", ["eb", "launch, s", "a KV head, s"])}  # fmt: skip
-    for op, (form, parameters) in names.items():
+    for op, (form, parameters) in ATTENTION.items():
         yield from header([op, "KV cache", "fits", "timings left out", *parameters, "median error % left out"])
         best = fits.filter(col("op") == op, col("form").str.starts_with(form))
         for (gpu, dtype), part in best.group_by("gpu", "kv_dtype", maintain_order=True):
@@ -303,9 +314,9 @@ def memory_errors(catalogs: Catalogs, on: date) -> Iterator[str]:
     for (quantity,), part in rows.group_by("quantity", maintain_order=True):
         off = (part["predicted"] - part["value"]).abs().max()
         is_bytes = str(quantity).endswith("_bytes")
-        errors = [percent(part["ape"].median()), percent(part["ape"].quantile(0.9, "linear")), percent(part["ape"].max())]
-        yield line([f"`{quantity}`", str(part.height), *errors, f"{off / GIB:.3f}" if is_bytes else ""])
-    yield from ("", f"Made on {on} by `python {MAKER}`: vLLM 0.15 to 0.19 on one kind of device, nothing of a start given.")
+        errors = (part["ape"].median(), part["ape"].quantile(0.9, "linear"), part["ape"].max())
+        yield line([f"`{quantity}`", str(part.height), *map(percent, errors), f"{off / GIB:.3f}" if is_bytes else ""])
+    yield from ("", f"Made on {on} by `python {MAKER}`.")
 
 
 def facts_of(quantity: str, catalogs: Catalogs, on: date) -> pl.DataFrame:
@@ -334,10 +345,10 @@ def straight(frame: pl.DataFrame, parts: Sequence[pl.Expr]) -> Line:
     noise = np.sum((wanted - given @ values) ** 2) / max(len(wanted) - len(values), 1)
     errors = np.sqrt(np.diag(np.linalg.pinv(given.T @ given)) * noise)
     models = frame["model"].cast(pl.String).to_numpy()
-    off = [
-        abs(wanted[models == model] - given[models == model] @ np.linalg.lstsq(given[models != model], wanted[models != model])[0])
-        for model in sorted(set(models))
-    ]
+    off = []
+    for model in sorted(set(models)):
+        out = models == model
+        off.append(abs(wanted[out] - given[out] @ np.linalg.lstsq(given[~out], wanted[~out])[0]))
     every = np.concatenate(off)
     return Line(values, errors, len(wanted), float(np.median(every)), float(np.max(every)))
 
@@ -352,13 +363,14 @@ def runtime(catalogs: Catalogs, on: date) -> Iterator[str]:
         for tp in (1, 2, 4)
     }
     fits["CUDA graphs"] = (graphs, [col("graph_scratch_bytes") / GIB, layers], ["times the scratch", "a layer, GiB"])
-    yield from header(["term", "starts", "coefficient", "value", "standard error", "median error, models left out, GiB", "largest"])  # fmt: skip
+    errors = ["median error, models left out, GiB", "largest"]
+    yield from header(["term", "starts", "coefficient", "value", "standard error", *errors])
     for name, (frame, parts, words) in fits.items():
         if frame.height > len(parts):
             fit = straight(frame.with_columns(one=one), parts)
+            out = [f"{fit.median_left_out:.3f}", f"{fit.most_left_out:.3f}"]
             for word, value, error in zip(words, fit.values, fit.errors, strict=True):
-                cells = [short(float(value)), short(float(error)), f"{fit.median_left_out:.3f}", f"{fit.most_left_out:.3f}"]
-                yield line([name, str(fit.rows), word, *cells])
+                yield line([name, str(fit.rows), word, short(float(value)), short(float(error)), *out])
     yield from ("", f"Made on {on} by `python {MAKER}`: ordinary least squares; each model left out in turn.")
 
 

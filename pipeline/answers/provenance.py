@@ -58,10 +58,9 @@ MADE_OF = {
     "engine_memory_architecture_bits": ("memory_measured_accelerators",),
     "engine_lean_bits": ("engine_lean_classes",),
     "engine_version": ("from_version",),
-    **{
-        f"engine_{size}_{name.removeprefix('engine_')}": (name,) for name in BY_SIZE for size in SIZES
-    },
+    **{f"engine_{size}_{name.removeprefix('engine_')}": (name,) for name in BY_SIZE for size in SIZES},
     "expert_overhead": ("expert_overhead",),
+    "half_compute": ("table_weight_bits",),
 }
 
 
@@ -129,10 +128,14 @@ class Provenance:
         """The file of an entry."""
         return next((str(fact["file"]) for fact in self.entry(CATALOG.get(axis, axis), name).values()), "catalogs")
 
+    def fact(self, place: Place) -> dict[str, Any] | None:
+        """The provenance of one field, if the entry states it."""
+        kind, name, column = place
+        return self.entry(kind, name).get(column)
+
     def stated(self, place: Place) -> str:
         """Who says one field of an entry; nothing where the entry does not state it."""
-        kind, name, column = place
-        fact = self.entry(kind, name).get(column)
+        fact, name = self.fact(place), place[1]
         if not fact:
             return ""
         page = f" ({fact['url']})" if fact["url"].startswith(PAGES) else ""
