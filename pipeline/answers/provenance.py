@@ -27,7 +27,7 @@ Place = tuple[str, str, str]
 ASKED = "asked for"
 UNASKED = "default: nothing is asked for, so that the engine's own holds"
 UNPRICED = "no price in force in catalogs/prices"
-MARKS = {"assumption": "assumption: ", "default": "default: "}
+MARKS = {"assumption": "assumption: "}
 """Kinds of sources that a source's words begin with."""
 CATALOG = {"weights": "format", "kv": "format"}
 """Axes that are not called as the catalog that they come from."""
