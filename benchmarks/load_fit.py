@@ -107,7 +107,7 @@ def peaks() -> Iterator[str]:
     yield from header(["trace", "requests", "requests/s", "CV of gaps", "peak factor", "standard error"])
     for name in ("azure-code-2023", "azure-conv-2023"):
         trace = read_trace(ROOT / "catalogs" / "traffic" / f"{name}.csv")
-        told = statistics_of(trace).row(0, named=True)
+        numbers = statistics_of(trace).row(0, named=True)
         minutes = trace.with_columns(minute=(pl.col("arrival_s") // MINUTE_S).cast(pl.Int64)).partition_by("minute")
         factors = []
         for _ in range(RESAMPLES):
@@ -115,9 +115,9 @@ def peaks() -> Iterator[str]:
             moved = (minutes[each].with_columns(IN_MINUTE + MINUTE_S * place) for place, each in enumerate(order))
             again = pl.concat(moved).sort("arrival_s")
             factors.append(seen_per_s(again, WINDOW_S, SHARE) * MINUTE_S * len(minutes) / again.height)
-        factor = seen_per_s(trace, WINDOW_S, SHARE) / told["requests_per_s_mean"]
-        values = (told["requests_per_s_mean"], told["arrival_cv"], factor, np.std(factors))
-        yield line([name, f"{told['requests']:,}", *(f"{value:.2f}" for value in values)])
+        factor = seen_per_s(trace, WINDOW_S, SHARE) / numbers["requests_per_s_mean"]
+        values = (numbers["requests_per_s_mean"], numbers["arrival_cv"], factor, np.std(factors))
+        yield line([name, f"{numbers['requests']:,}", *(f"{value:.2f}" for value in values)])
     yield from ("", f"Made on {datetime.now(tz=UTC).date()} by `python benchmarks/load_fit.py`.")
 
 

@@ -314,10 +314,10 @@ def ablations(rows: pl.DataFrame, catalogs: Catalogs, as_of: date) -> Iterator[s
     yield from header(["closed-loop TPOT", *names])
     for name, changed in frames.items():
         errors = tpot_errors(changed).join(classes, on="measurement_row")
-        yield line([name, *(percent(each) for each in told(errors))])
+        yield line([name, *(percent(each) for each in quantiles(errors))])
     counts = classes["class"].value_counts().sort("class", descending=True)
-    told_counts = ", ".join(f"{count:,} rows of {which} models" for which, count in counts.iter_rows())
-    yield from ("", f"Made on {as_of} by `make accuracy`: {told_counts}, as labelled.")
+    counts_text = ", ".join(f"{count:,} rows of {which} models" for which, count in counts.iter_rows())
+    yield from ("", f"Made on {as_of} by `make accuracy`: {counts_text}, as labelled.")
     yield "Not refitted: one thing is changed and all other constants stay, so that a term that others could stand in"
     yield "for looks dearer than it is."
 
@@ -333,7 +333,7 @@ def tpot_errors(frame: pl.DataFrame) -> pl.DataFrame:
     return made.select("measurement_row", error=col("tpot_s") / col("value") - 1)
 
 
-def told(errors: pl.DataFrame) -> Iterator[float]:
+def quantiles(errors: pl.DataFrame) -> Iterator[float]:
     """Median, 90th percentile and signed median, dense then MoE."""
     for which in ("dense", "MoE"):
         signed = errors.filter(col("class") == which)["error"]
@@ -359,9 +359,9 @@ ERA = {
 def eras(catalogs: Catalogs) -> Iterator[str]:
     """The engines' own constants, one line for versions that have the same."""
     engines = catalogs.frames["engine"].with_columns(base=col("engine").str.split("@").list.first())
-    told = catalogs.facts.filter(col("field") == "engine_layer_s").select(engine="name", evidence="source_kind")
+    evidence = catalogs.facts.filter(col("field") == "engine_layer_s").select(engine="name", evidence="source_kind")
     spans = (
-        engines.join(told, on="engine", how="left", maintain_order="left")
+        engines.join(evidence, on="engine", how="left", maintain_order="left")
         .with_columns(era=pl.struct("base", *ERA).rle_id())
         .group_by("era", maintain_order=True)
         .agg(col("base").first(), pl.col(*ERA).first(), col("version", "evidence").first(), last=col("version").last())
@@ -510,16 +510,26 @@ def panel_of(alt: object, points: pl.DataFrame, name: str) -> object:
     scale = alt.Scale(type="log", domain=domain, nice=False)
     axis = alt.Axis(format="~s" if "tokens" in name else "~g", tickCount=5, gridColor="#eee")
     ends = [{"m": end, "e": end * share, "share": share} for share in (0.5, 1, 2) for end in domain]
-    lines = alt.Chart(alt.Data(values=ends)).mark_line(color="#888", strokeWidth=1, clip=True).encode(
-        alt.X("m:Q", scale=scale), alt.Y("e:Q", scale=scale), alt.Detail("share:N"),
-        strokeDash=alt.condition("datum.share == 1", alt.value([1, 0]), alt.value([3, 3])),
-    )  # fmt: skip
+    lines = (
+        alt.Chart(alt.Data(values=ends))
+        .mark_line(color="#888", strokeWidth=1, clip=True)
+        .encode(
+            alt.X("m:Q", scale=scale),
+            alt.Y("e:Q", scale=scale),
+            alt.Detail("share:N"),
+            strokeDash=alt.condition("datum.share == 1", alt.value([1, 0]), alt.value([3, 3])),
+        )
+    )
     values = points.select("class", pl.col("measured", "estimated").round_sig_figs(3)).to_dicts()
-    dots = alt.Chart(alt.Data(values=values)).mark_circle(size=14, opacity=0.55, clip=True).encode(
-        alt.X("measured:Q", scale=scale, axis=axis, title=f"measured: {name}"),
-        alt.Y("estimated:Q", scale=scale, axis=axis, title="estimated"),
-        alt.Color("class:N", title=None, scale=alt.Scale(domain=["dense", "MoE"], range=["#1f77b4", "#e8590c"])),
-    )  # fmt: skip
+    dots = (
+        alt.Chart(alt.Data(values=values))
+        .mark_circle(size=14, opacity=0.55, clip=True)
+        .encode(
+            alt.X("measured:Q", scale=scale, axis=axis, title=f"measured: {name}"),
+            alt.Y("estimated:Q", scale=scale, axis=axis, title="estimated"),
+            alt.Color("class:N", title=None, scale=alt.Scale(domain=["dense", "MoE"], range=["#1f77b4", "#e8590c"])),
+        )
+    )
     return (lines + dots).properties(width=230, height=230)
 
 

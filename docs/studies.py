@@ -105,7 +105,7 @@ class Alone(NamedTuple):
     before: float
     after: float
 
-    def told(self, catalog: float) -> tuple[str, str]:
+    def cells(self, catalog: float) -> tuple[str, str]:
         """The value and its standard error, if the rows tell them."""
         is_inside = 1.01 / WIDEST < self.value / catalog < WIDEST / 1.01
         if not is_inside or self.relative_error > 1:
@@ -133,10 +133,10 @@ def alone(frame: pl.DataFrame, columns: Sequence[str], value: float) -> Alone | 
 
 def solved(of: Problem, columns: Sequence[str], value: float) -> tuple[float, float]:
     """The value at which logarithms of estimates and measurements are closest, and its relative standard error."""
-    told = np.log(of.values)
+    logs_measured = np.log(of.values)
 
     def residuals(logs: np.ndarray) -> np.ndarray:
-        return np.log(of.predicted(dict.fromkeys(columns, float(np.exp(logs[0]))))) - told
+        return np.log(of.predicted(dict.fromkeys(columns, float(np.exp(logs[0]))))) - logs_measured
 
     edge = log(WIDEST)
     found = least_squares(
@@ -183,8 +183,8 @@ def constants(rows: pl.DataFrame, catalogs: Catalogs, on: date) -> Iterator[str]
             if fit is None:
                 few.setdefault(name, []).append(f"`{field}`")
                 continue
-            cells = [*fit.told(value), str(fit.rows), percent(fit.before), percent(fit.after)]
-            yield line([name, f"`{field}`", short(value), *cells])
+            row = [*fit.cells(value), str(fit.rows), percent(fit.before), percent(fit.after)]
+            yield line([name, f"`{field}`", short(value), *row])
     yield from ("", f"Made on {on} by `python {MAKER}`: {frame.height:,} closed-loop rows of TPOT, labels cleaned;")
     yield f"all other constants stay as they are. Fewer than {LEAST_ROWS} rows feel"
     yield from (f"* {name}: {', '.join(dict.fromkeys(fields))}" for name, fields in few.items())
@@ -192,15 +192,15 @@ def constants(rows: pl.DataFrame, catalogs: Catalogs, on: date) -> Iterator[str]
 
 def engines(rows: pl.DataFrame, catalogs: Catalogs, on: date) -> Iterator[str]:
     """What `capgrid calibrate` makes of the rows: constants of engines, and errors with configurations left out."""
-    told = calibration(rows, catalogs, on, chosen([])).as_data()
+    report = calibration(rows, catalogs, on, chosen([])).as_data()
     yield from header(["engine", "constant", "catalog", "fitted", "standard error", "rows"])
-    for fit in told["fits"]:
+    for fit in report["fits"]:
         values = map(short, (fit["before"], fit["after"], fit["standard_error"]))
         yield line([fit["engine"], f"`{fit['constant']}`", *values, f"{fit['n']:,}"])
     yield ""
     columns = ["median error %: catalog", "fitted", "90th %: catalog", "fitted"]
     yield from header(["engine", "left out", "groups", "rows", *columns])
-    for held in told["held_out"]:
+    for held in report["held_out"]:
         errors = (percent(held[name]) for name in ("median_before", "median_after", "p90_before", "p90_after"))
         yield line([held["engine"], held["left_out"], str(held["groups"]), f"{held['n']:,}", *errors])
     yield from ("", f"Made on {on} by `python {MAKER}`, as `capgrid calibrate --dry-run` makes them.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,6 @@ import polars as pl
 from pipeline.estimators.attention import KINDS, PROJECTIONS
 from pipeline.facts.prices import OWNED
 from pipeline.facts.schema.kinds import DEFAULTS, REFERENCES
-from pipeline.grid.axes import BY_SIZE, SIZES
 from pipeline.grid.calibrated import setting
 from pipeline.grid.point import LENGTHS, Point
 from pipeline.grid.selection import PARALLEL
@@ -35,33 +35,28 @@ PAGES = "docs/"
 """What the address of a source begins with, if it is a page of the project: a reader is told."""
 FROM_PRICE = {"device_usd_per_hour": "usd_per_hour", "price_cloud": "cloud", "price_date": "from_date"}
 """Columns that the cheapest price in force gives, and the field of the price."""
-MADE_OF = {
-    # columns that an axis makes, and the fields that it makes them of; none where it is the entry's own name
-    "query_inputs": ("gated_attention",),
-    "ffn_inputs": ("gated_ffn",),
-    "shared_expert_layers": ("moe_layers",),
-    "class_bit": ("architecture",),
-    "weights_bit": (),
-    "kv_bit": (),
-    "kv_bytes_per_element": ("kv_bits",),
-    "accelerator_bit": (),
-    "architecture_bit": ("architecture",),
-    "is_ampere": ("architecture",),
-    "is_old_device": ("architecture",),
-    "is_static": ("kind",),
-    "engine_weights_bits": ("formats",),
-    "engine_kv_bits": ("kv_formats",),
-    "engine_architecture_bits": ("architectures",),
-    "engine_measured_bits": ("measured_accelerators",),
-    "engine_measured_architecture_bits": ("measured_accelerators",),
-    "engine_memory_measured_bits": ("memory_measured_accelerators",),
-    "engine_memory_architecture_bits": ("memory_measured_accelerators",),
-    "engine_lean_bits": ("engine_lean_classes",),
-    "engine_version": ("from_version",),
-    **{f"engine_{size}_{name.removeprefix('engine_')}": (name,) for name in BY_SIZE for size in SIZES},
-    "expert_overhead": ("expert_overhead",),
-    "half_compute": ("table_weight_bits",),
+BASES = {
+    # fields of entries, and the columns that an axis makes of them; no field: of the entry's own name
+    "": "weights_bit kv_bit accelerator_bit",
+    "architecture": "architecture_bit class_bit is_ampere is_old_device",
+    "architectures": "engine_architecture_bits",
+    "engine_lean_classes": "engine_lean_bits",
+    "expert_overhead": "expert_overhead",
+    "formats": "engine_weights_bits",
+    "from_version": "engine_version",
+    "gated_attention": "query_inputs",
+    "gated_ffn": "ffn_inputs",
+    "kind": "is_static",
+    "kv_bits": "kv_bytes_per_element",
+    "kv_formats": "engine_kv_bits",
+    "measured_accelerators": "engine_measured_bits engine_measured_architecture_bits",
+    "memory_measured_accelerators": "engine_memory_measured_bits engine_memory_architecture_bits",
+    "moe_layers": "shared_expert_layers",
+    "table_weight_bits": "half_compute",
 }
+BASE_FIELDS = {column: field for field, columns in BASES.items() for column in columns.split()}
+SIZES = re.compile("^engine_(small|middle|large|huge)_")
+"""What columns begin with that are made of lists by the size of a device."""
 
 
 def settings_of(point: Point, typed: Collection[str] = ()) -> dict[str, str]:
@@ -99,41 +94,43 @@ class Provenance:
         if column.startswith("asked_"):
             return UNASKED if self.axes[axis][column].item() is None else ASKED
         if column in FROM_PRICE:
-            return "; ".join(map(self.stated, self.prices(FROM_PRICE[column]))) or UNPRICED
-        said = self.of_entry(axis, str(self.axes[axis][axis].item()), column)
-        return f"{self.settings[axis]}; {said}" if axis in self.settings else said
+            return "; ".join(map(self.stated_source, self.price_places(FROM_PRICE[column]))) or UNPRICED
+        source = self.entry_source(axis, str(self.axes[axis][axis].item()), column)
+        return f"{self.settings[axis]}; {source}" if axis in self.settings else source
 
-    def of_entry(self, axis: str, entry: str, column: str) -> str:
+    def entry_source(self, axis: str, entry: str, column: str) -> str:
         """Who says what an entry states, leaves to a default, or leaves out; nothing where nobody does."""
-        made_of, where = made(column), f"{self.file(axis, entry)}: {entry}"
-        if made_of == ():
+        field, where = base_field(column), f"{self.entry_file(axis, entry)}: {entry}"
+        if field == "":
             return f"the entry's own name; {where}"
-        said = next(filter(None, map(self.said, self.places(axis, entry, column))), "")
-        if not said and (made_of or self.axes[axis][column].item() is None):
-            return f"not stated: {made_of[0] if made_of else column} is left out; {where}"
-        return f"made of {made_of[0]}: {said}" if made_of else said
+        source = next(filter(None, map(self.field_source, self.places(axis, entry, column))), "")
+        if not source and (field or self.axes[axis][column].item() is None):
+            return f"not stated: {field or column} is left out; {where}"
+        return f"made of {field}: {source}" if field else source
 
-    def said(self, place: Place) -> str:
+    def field_source(self, place: Place) -> str:
         """Who says one field of an entry: a source, or the default that holds where it is left out."""
-        return self.stated(place) or self.default(*place)
+        return self.stated_source(place) or self.default_source(*place)
 
-    def entry(self, kind: str, name: str) -> dict[str, dict[str, Any]]:
+    def entry_facts(self, kind: str, name: str) -> dict[str, dict[str, Any]]:
         """The provenance of each field of an entry."""
         if (kind, name) not in self.entries:
             facts = self.catalogs.facts.filter(kind=kind, name=name)
             self.entries[kind, name] = {fact["field"]: fact for fact in facts.iter_rows(named=True)}
         return self.entries[kind, name]
 
-    def file(self, axis: str, name: str) -> str:
+    def entry_file(self, axis: str, name: str) -> str:
         """The file of an entry."""
-        return next((str(fact["file"]) for fact in self.entry(CATALOG.get(axis, axis), name).values()), "catalogs")
+        return next(
+            (str(fact["file"]) for fact in self.entry_facts(CATALOG.get(axis, axis), name).values()), "catalogs"
+        )
 
     def fact(self, place: Place) -> dict[str, Any] | None:
         """The provenance of one field, if the entry states it."""
         kind, name, column = place
-        return self.entry(kind, name).get(column)
+        return self.entry_facts(kind, name).get(column)
 
-    def stated(self, place: Place) -> str:
+    def stated_source(self, place: Place) -> str:
         """Who says one field of an entry; nothing where the entry does not state it."""
         fact, name = self.fact(place), place[1]
         if not fact:
@@ -141,21 +138,21 @@ class Provenance:
         page = f" ({fact['url']})" if fact["url"].startswith(PAGES) else ""
         return f"{MARKS.get(fact['source_kind'], '')}{fact['source_title']}{page}; {fact['file']}: {name}"
 
-    def default(self, kind: str, name: str, column: str) -> str:
+    def default_source(self, kind: str, name: str, column: str) -> str:
         """What stands for a field that an entry leaves out: a value, or another field and who says that."""
         other = DEFAULTS.get(kind, {}).get(column)
         if other is None:
             return ""
         if not isinstance(other, str):
-            return f"default: {other} where {column} is left out; {self.file(kind, name)}: {name}"
-        return f"default: {other} where {column} is left out; {self.said((kind, name, other))}"
+            return f"default: {other} where {column} is left out; {self.entry_file(kind, name)}: {name}"
+        return f"default: {other} where {column} is left out; {self.field_source((kind, name, other))}"
 
     def places(self, axis: str, entry: str, column: str) -> Iterator[Place]:
         """The fields that a column of an axis may come from, those that hold first before others."""
         kind = CATALOG.get(axis, axis)
         frames = self.catalogs.frames
-        if made_of := made(column):
-            yield from ((kind, entry, name) for name in made_of)
+        if field := base_field(column):
+            yield kind, entry, field
             return
         if kind in REFERENCES["calibration"]:
             yield from (("calibration", name, column) for name in setting(frames["calibration"], kind, entry, column))
@@ -169,7 +166,7 @@ class Provenance:
             group, _, name = column.partition("_")
             yield "kernel", row.get(f"{group}_kernel") or "bf16", name
 
-    def prices(self, column: str) -> Iterator[Place]:
+    def price_places(self, column: str) -> Iterator[Place]:
         """The facts behind the cheapest price in force: listed, a share of one, or what owning costs at a site."""
         row = self.axes["accelerator"].row(0, named=True)
         name = row["price_name"] or ""
@@ -184,7 +181,8 @@ class Provenance:
             yield "price", name, column
 
 
-def made(column: str) -> tuple[str, ...] | None:
-    """The fields of an entry that an axis makes a column of; layer counts are all made of `layers`."""
+def base_field(column: str) -> str | None:
+    """The field of an entry that an axis makes a column of, if it makes it; layer counts are all made of `layers`."""
     is_count = column.removesuffix("_layers") in {*KINDS, *PROJECTIONS.values()}
-    return ("layers",) if is_count else MADE_OF.get(column)
+    of_list = SIZES.sub("engine_", column)
+    return "layers" if is_count else BASE_FIELDS.get(column, of_list if of_list != column else None)

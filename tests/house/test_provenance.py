@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from pipeline.answers.provenance import FROM_PRICE, Provenance, made
+from pipeline.answers.provenance import FROM_PRICE, Provenance, base_field
 from pipeline.core.money import MARKETS
 from pipeline.estimators.book import book
 from pipeline.estimators.load.book import load_book
@@ -87,14 +87,14 @@ def test_formulas_read_axes_and_nothing_else(axes: Axes) -> None:
 @pytest.mark.parametrize("axis", AXES)
 def test_every_fact_of_every_entry_has_a_source(axis: str, axes: Axes, bundled_catalogs: Catalogs) -> None:
     """What `explain` says of it: a source, a default that is called so, or that the entry leaves it out."""
-    sources = {
+    found = {
         (column, Provenance(plan, bundled_catalogs).source(column))
         for plan in plans(axes, axis)
         for column in plan[axis].columns
         if column in READ
     }
-    assert sources
-    assert not {column for column, source in sources if not source or "derived from" in source}
+    assert found
+    assert not {column for column, source in found if not source or "derived from" in source}
 
 
 @pytest.mark.parametrize("axis", AXES[:6])
@@ -104,7 +104,7 @@ def test_a_source_states_the_very_value(axis: str, axes: Axes, bundled_catalogs:
     for plan in plans(axes, axis):
         provenance, row = Provenance(plan, bundled_catalogs), plan[axis].row(0, named=True)
         for column in {*plan[axis].columns} & READ - {*FROM_PRICE}:
-            if made(column) is None and not column.startswith("asked_"):
+            if base_field(column) is None and not column.startswith("asked_"):
                 said = next(filter(None, map(provenance.fact, provenance.places(axis, str(row[axis]), column))), None)
                 if said and not same(said["value"], row[column]):
                     wrong[column] = (row[axis], said["value"], row[column])
@@ -156,7 +156,7 @@ def leaves(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from leaves(each)
 
 
-def told(*options: str) -> dict[str, str]:
+def sources(*options: str) -> dict[str, str]:
     """Sources of the facts behind a plan's cost and its largest batch, by column."""
     plan = ("--model", "llama-3.1-8b", "--accelerator", "h100", "--as-of", AS_OF, "--json")
     trees = (invoke("explain", name, *plan, *options).stdout for name in ("usd_per_mtok_output", "batch_max"))
@@ -165,7 +165,7 @@ def told(*options: str) -> dict[str, str]:
 
 def test_a_default_is_called_a_default() -> None:
     """Lengths that nobody gave are not blamed on a trace, and a count that nobody typed was not asked for."""
-    source = told()
+    source = sources()
     assert source["prompt_tokens"] == "default: 512 where no workload is named"
     assert source["tp"] == source["batch"] == "default: 1 where nothing is asked for"
     assert source["asked_sequences_max"].startswith("default: nothing is asked for")
@@ -176,12 +176,12 @@ def test_a_default_is_called_a_default() -> None:
 def test_what_was_asked_for_is_told_from_a_default() -> None:
     """Even where it is what the default says."""
     typed = ("--tp", "1", "--batch", "8", "--isl", "512", "--sequences-max", "77")
-    source = told(*typed, "--set", "achieved_flop_ratio=1")
+    source = sources(*typed, "--set", "achieved_flop_ratio=1")
     assert {source[name] for name in ("tp", "batch", "prompt_tokens", "asked_sequences_max")} == {"asked for"}
     assert source["achieved_flop_ratio"] == "asked for"
     assert source["pp"] == "default: 1 where nothing is asked for"
     assert source["output_tokens"].startswith("default: 128")
-    assert "azure" in told("--workload", "chat")["prompt_tokens"].casefold()
+    assert "azure" in sources("--workload", "chat")["prompt_tokens"].casefold()
 
 
 # ----- studies
@@ -207,10 +207,9 @@ def test_a_study_that_is_cited_is_a_page_with_that_section(path: Path) -> None:
 
 def test_every_quantity_cites_what_a_reader_can_open() -> None:
     """A paper, a file of an engine, a catalog, a page of ours, a law; or how it follows from others."""
-    sources = {name: q.source for name, q in BOOK.items()}
     closed = {
         name: source
-        for name, source in sources.items()
+        for name, source in ((name, q.source) for name, q in BOOK.items())
         if not (OPENABLE.search(source) or GENERATE["CITED"].search(source) or source.startswith(DERIVED))
     }
     assert not closed
@@ -218,11 +217,11 @@ def test_every_quantity_cites_what_a_reader_can_open() -> None:
 
 def test_sources_that_are_ours_point_to_pages() -> None:
     """catalogs/sources.toml: what we measured or studied has a page of the project."""
-    sources = tomllib.loads((ROOT / "catalogs" / "sources.toml").read_text(encoding="utf-8"))
-    pages = {name: said["url"] for name, said in sources.items() if said["url"].startswith("docs/")}
+    listed = tomllib.loads((ROOT / "catalogs" / "sources.toml").read_text(encoding="utf-8"))
+    pages = {name: said["url"] for name, said in listed.items() if said["url"].startswith("docs/")}
     assert all((ROOT / page).is_file() for page in pages.values())
     assert {page for page in pages.values() if "studies" in page} == {f"docs/studies/{page.name}" for page in PAGES}
-    ours = [name for name, said in sources.items() if re.search(r"\bour (study|fits)|capgrid calibrate", said["title"])]
+    ours = [name for name, said in listed.items() if re.search(r"\bour (study|fits)|capgrid calibrate", said["title"])]
     assert {*ours} <= pages.keys()
 
 
