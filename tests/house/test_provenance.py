@@ -236,3 +236,10 @@ def test_a_study_names_its_data_its_errors_and_how_to_make_it_again(page: Path) 
     assert re.search(r"\.csv|points of \d+ replicas", text)
     assert "standard error" in text
     assert "left out" in text or "held out" in text
+
+
+@pytest.mark.parametrize("script", ["docs/studies.py", "docs/accuracy.py", "benchmarks/load_fit.py"])
+def test_the_scripts_that_make_pages_again_can_be_called(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they import is there, whatever was renamed."""
+    monkeypatch.syspath_prepend(ROOT / Path(script).parent)
+    assert "main" in runpy.run_path(str(ROOT / script))
