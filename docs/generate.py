@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,32 @@ def cell(text: str) -> str:
     return text.replace("|", r"\|").replace("\n", " ")
 
 
+def sections(page: Path) -> dict[str, str]:
+    """Numbers of a page's sections, and the anchors of their headings; the whole page is number ""."""
+    numbered = re.findall(r"^## ((\d+)\. .*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {"": ""} | {n: "#" + re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title, n in numbered}
+
+
+def title(page: Path) -> str:
+    """What a page is called."""
+    return page.read_text(encoding="utf-8").split("\n", 1)[0].removeprefix("# ")
+
+
+STUDIES = {title(page).casefold(): page for page in (HERE / "studies").glob("*.md")}
+CITED = re.compile(rf"({'|'.join(STUDIES)})((?:,? (?:section|sections|and) \d+)*)", flags=re.IGNORECASE)
+"""A study of our own, by the title of its page, and sections of it."""
+
+
+def linked(source: str) -> str:
+    """A source with links to the studies that it names, each to the first of the sections."""
+
+    def link(found: re.Match[str]) -> str:
+        page, number = STUDIES[found[1].casefold()], next(iter(re.findall(r"\d+", found[2])), "")
+        return f"[{found[0]}](studies/{page.name}{sections(page)[number]})"
+
+    return CITED.sub(link, source)
+
+
 def columns_page() -> Iterator[str]:
     """Every published column."""
     yield from ("# Columns", "", GENERATED, "")
@@ -39,7 +66,7 @@ def columns_page() -> Iterator[str]:
     for table, rows in columns_table().group_by("table_name", maintain_order=True):
         yield from ("", f"## `{table[0]}`", "", "| column | type | unit | meaning | source |", "|---|---|---|---|---|")
         for row in rows.iter_rows(named=True):
-            cells = (row["type"], row["unit"], row["description"], row["source"])
+            cells = (row["type"], row["unit"], row["description"], linked(row["source"]))
             yield f"| `{row['column']}` | {' | '.join(map(cell, cells))} |"
 
 

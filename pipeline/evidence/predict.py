@@ -39,7 +39,7 @@ ASKED = {
 COUNTS = ("tp", "pp", "ep", "dp", "batch", "prompt_tokens", "output_tokens")
 SPREAD = ("tp", "dp", "ep")
 MEAN_SHARE = 0.6
-"""Share of the outputs that a running batch holds on average, with room to breathe. Source: step-time study."""
+"""Share of the outputs that a running batch holds on average, to breathe. Source: step-time study, section 1."""
 OF_WHOLE_RUNS = ("e2e_s", "output_tokens_per_s", "total_tokens_per_s", "requests_per_s")
 """Quantities that depend on the length of outputs."""
 KINDS_OF_RUN = ("static", "closed_loop", "offline")
@@ -141,7 +141,7 @@ def spread_counts() -> list[pl.Expr]:
 def default_kv() -> pl.Expr:
     """The KV format of a run that does not state it: fp8 where the checkpoint's own arithmetic is in 8 or 4 bits.
 
-    Source: step-time study: dense runs of quantised checkpoints are closer so, by a fifth.
+    Source: step-time study, section 1: dense runs of quantised checkpoints are closer so, by a fifth.
     """
     is_run = col("kind").is_not_null()
     return pl.when(is_run & col("weights").is_in(KEPT_IN_FP8)).then(pl.lit("fp8")).otherwise(pl.lit(DEFAULTS["kv"]))
