@@ -20,42 +20,21 @@ if TYPE_CHECKING:
 
     from pipeline.facts.catalog import Catalogs
 
-COLUMNS: dict[str, list[str]] = {
-    "model": ["model", "family", "parameter_count", "layer_count", "context_tokens_max", "hf_id"],
-    "accelerator": [
-        "accelerator",
-        "vendor",
-        "architecture",
-        "device_memory_bytes",
-        "memory_bytes_per_s",
-        "bf16_flop_per_s",
-        "fp16_flop_per_s",
-        "verdict",
-    ],
-    "engine": [
-        "engine",
-        "version",
-        "memory_setting",
-        "engine_memory_utilization_ratio",
-        "engine_block_tokens",
-        "formats",
-    ],
-    "workload": ["workload", "kind", "prompt_tokens", "output_tokens", "ttft_slo_s", "tpot_slo_s", "name"],
-    "traffic": [
-        "traffic",
-        "workload",
-        "requests_per_s",
-        "arrival_cv",
-        "prompt_cv",
-        "output_cv",
-        "peak_factor_ratio",
-        "growth_per_month_ratio",
-        "trace",
-        "name",
-    ],
-    "site": ["site", "pue_ratio", "electricity_usd_per_kwh", "hosting_usd_per_kw_month", "grid_g_per_kwh", "name"],
-    "format": ["format", "dense_weight_bits", "expert_weight_bits", "table_weight_bits", "kv_bits", "name"],
+COLUMNS = {
+    kind: names.split()
+    for kind, names in {
+        "model": "model family parameter_count layer_count context_tokens_max hf_id",
+        "accelerator": "accelerator vendor architecture device_memory_bytes memory_bytes_per_s "
+        "bf16_flop_per_s fp16_flop_per_s verdict",
+        "engine": "engine version memory_setting engine_memory_utilization_ratio engine_block_tokens formats",
+        "workload": "workload kind prompt_tokens output_tokens ttft_slo_s tpot_slo_s name",
+        "traffic": "traffic workload requests_per_s arrival_cv prompt_cv output_cv "
+        "peak_factor_ratio growth_per_month_ratio trace name",
+        "site": "site pue_ratio electricity_usd_per_kwh hosting_usd_per_kw_month grid_g_per_kwh name",
+        "format": "format dense_weight_bits expert_weight_bits table_weight_bits kv_bits name",
+    }.items()
 }
+"""Columns of each catalog that matter to a reader."""
 EXAMPLES = {
     "model": "llama-3.1-8b",
     "accelerator": "h100",

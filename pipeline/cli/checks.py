@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-@click.command()
+@click.command("check")
 @run_option
 @out_option
 @catalogs_option
 @click.option("--json", "as_data", is_flag=True, help="Print the findings as JSON.")
-def check(run_id: str | None, out: Path, catalogs_folder: Path | None, *, as_data: bool) -> None:
+def check_command(run_id: str | None, out: Path, catalogs_folder: Path | None, *, as_data: bool) -> None:
     """Check the catalogs and, where there is one, a run: every promise that their schemas make.
 
     \b
@@ -108,4 +108,4 @@ def invoke_typed(args: list[str], parent: click.Context) -> None:
         command.invoke(ctx)
 
 
-COMMANDS = (check, doctor, demo)
+COMMANDS = (check_command, doctor, demo)

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from pipeline import api
 from pipeline.answers.ask import ask, find
 from pipeline.cli.fleet import DemandOptions, demand_options, fleet_plan
-from pipeline.cli.options import FILE, option, out_option, run_option, shared, taking
+from pipeline.cli.options import FILE, option_field, out_option, run_option, shared_field, taking
 from pipeline.cli.output import ROWS, blaming, flat_cells, talk, write_rows
 from pipeline.cli.runs import connect, resolve_names
 from pipeline.core.errors import UsageError
@@ -46,16 +46,14 @@ OF_FOCUS = {"focus", "months"}
 class ExportOptions:
     """What is exported besides fleets, and how."""
 
-    lang: str = option("--lang", type=click.Choice(["en", "zh"]), default="en", help="Language of a fleet's workbook.")
-    focus: bool = option(
-        "--focus", is_flag=True, help="Export what the fleet will cost, month by month, in columns of FOCUS."
+    lang: str = option_field("Language of a fleet's workbook.", type=click.Choice(["en", "zh"]), default="en")
+    focus: bool = option_field("Export what the fleet will cost, month by month, in columns of FOCUS.", is_flag=True)
+    months: int = option_field("With --focus: how many.", type=click.IntRange(1, 120), default=12)
+    answer: str | None = option_field(
+        "Export the answer to this question of a run: `capgrid ask` lists them.", metavar="NAME"
     )
-    months: int = option("--months", type=click.IntRange(1, 120), default=12, help="With --focus: how many.")
-    answer: str | None = option(
-        "--answer", metavar="NAME", help="Export the answer to this question of a run: `capgrid ask` lists them."
-    )
-    run_id: str | None = shared(run_option)
-    out: Path = shared(out_option)
+    run_id: str | None = shared_field(run_option)
+    out: Path = shared_field(out_option)
 
 
 class Export(NamedTuple):

@@ -18,7 +18,7 @@ from pipeline.cli.options import (
     base_units,
     catalogs_option,
     format_options,
-    option,
+    option_field,
     stacked,
     taking,
 )
@@ -88,66 +88,53 @@ class Quota(click.ParamType[tuple[str, int]]):
 class DemandOptions:
     """What a fleet is for: the demand, the plans that are considered, what it must survive, and whose prices."""
 
-    requests_per_s: float | None = option(
-        "--requests-per-s", type=RATE, help="Rate to carry; with --traffic, its mean rate."
+    requests_per_s: float | None = option_field("Rate to carry; with --traffic, its mean rate.", type=RATE)
+    traffic: str | None = option_field("Rhythm and unevenness: an entry of the traffic catalog, or a file of requests.")
+    growth_months: float = option_field(
+        "Months of the traffic's growth.", type=click.FloatRange(0, 240), default=0.0, show_default=False
     )
-    traffic: str | None = option(
-        "--traffic", help="Rhythm and unevenness: an entry of the traffic catalog, or a file of requests."
+    workload: str = option_field("Lengths and objectives, where not stated.", default="chat")
+    prompt_tokens: int | None = option_field("Mean prompt length.", "--prompt-tokens", "--isl", type=COUNT)
+    output_tokens: int | None = option_field("Mean output length.", "--output-tokens", "--osl", type=COUNT)
+    ttft_p95: str | None = option_field("Objective of the p95 of the time to first token, such as 1s.")
+    tpot_p95: str | None = option_field("Objective of the p95 of the time per output token, such as 50ms.")
+    prompt_cv: float = option_field("Spread of prompt lengths.", type=SPREAD, default=1.0)
+    output_cv: float = option_field("Spread of output lengths.", type=SPREAD, default=1.0)
+    arrival_cv: float = option_field("Burstiness: 1 is Poisson.", type=SPREAD, default=1.0)
+    accelerators: tuple[str, ...] = option_field(
+        "Devices: ids, patterns.  [all]", "--accelerator", "--gpu", multiple=True
     )
-    growth_months: float = option(
-        "--growth-months",
-        type=click.FloatRange(0, 240),
-        default=0.0,
-        show_default=False,
-        help="Months of the traffic's growth.",
+    weights: tuple[str, ...] = option_field("Number formats.  [as published, else bf16 and fp8]", multiple=True)
+    kv: tuple[str, ...] = option_field("Number formats of the KV cache.", multiple=True, default=("bf16",))
+    engines: tuple[str, ...] = option_field("Engines.  [vllm, sglang, tensorrt-llm]", "--engine", multiple=True)
+    tensor_parallel: tuple[int, ...] = option_field(
+        "Tensor-parallel ranks.  [1, 2, 4, 8]", "--tp", type=COUNT, multiple=True
     )
-    workload: str = option("--workload", default="chat", help="Lengths and objectives, where not stated.")
-    prompt_tokens: int | None = option("--prompt-tokens", "--isl", type=COUNT, help="Mean prompt length.")
-    output_tokens: int | None = option("--output-tokens", "--osl", type=COUNT, help="Mean output length.")
-    ttft_p95: str | None = option("--ttft-p95", help="Objective of the p95 of the time to first token, such as 1s.")
-    tpot_p95: str | None = option("--tpot-p95", help="Objective of the p95 of the time per output token, such as 50ms.")
-    prompt_cv: float = option("--prompt-cv", type=SPREAD, default=1.0, help="Spread of prompt lengths.")
-    output_cv: float = option("--output-cv", type=SPREAD, default=1.0, help="Spread of output lengths.")
-    arrival_cv: float = option("--arrival-cv", type=SPREAD, default=1.0, help="Burstiness: 1 is Poisson.")
-    accelerators: tuple[str, ...] = option(
-        "--accelerator", "--gpu", multiple=True, help="Devices: ids, patterns.  [all]"
-    )
-    weights: tuple[str, ...] = option(
-        "--weights", multiple=True, help="Number formats.  [as published, else bf16 and fp8]"
-    )
-    kv: tuple[str, ...] = option("--kv", multiple=True, default=("bf16",), help="Number formats of the KV cache.")
-    engines: tuple[str, ...] = option("--engine", multiple=True, help="Engines.  [vllm, sglang, tensorrt-llm]")
-    tensor_parallel: tuple[int, ...] = option(
-        "--tp", type=COUNT, multiple=True, help="Tensor-parallel ranks.  [1, 2, 4, 8]"
-    )
-    pp: int = option("--pp", type=COUNT, default=1, help="Pipeline stages.")
-    headroom: float = option(
-        "--headroom",
+    pp: int = option_field("Pipeline stages.", type=COUNT, default=1)
+    headroom: float = option_field(
+        "Share added to the rate; with --traffic its windows are taken, and this is added.",
         type=click.FloatRange(0, 100),
         default=0.1,
-        help="Share added to the rate; with --traffic its windows are taken, and this is added.",
     )
-    spare: int = option("--spare", type=click.IntRange(0, 10**6), default=1, help="Spare replicas: N + k.")
-    availability: float | None = option(
-        "--availability",
+    spare: int = option_field("Spare replicas: N + k.", type=click.IntRange(0, 10**6), default=1)
+    availability: float | None = option_field(
+        "Share of the time that enough replicas must run, such as 0.999.",
         type=click.FloatRange(0, 1, min_open=True, max_open=True),
-        help="Share of the time that enough replicas must run, such as 0.999.",
     )
-    mtbf: str = option("--mtbf", default="90d", help="Mean time between failures of a node, such as 90d.")
-    mttr: str = option("--mttr", default="12h", help="Mean time to repair or replace one, such as 12h.")
-    zones: int = option("--zones", type=click.IntRange(1, 100), default=1, help="Survive the loss of one.")
-    market: str = option("--market", type=click.Choice(MARKETS), default="on-demand", help="Whose price.")
-    clouds: tuple[str, ...] = option("--cloud", multiple=True, help="Only prices of these clouds.  [all]")
-    site: str = option("--site", default=DEFAULT_SITE, help="Where devices stand: power, grid, rent.")
-    api_price: tuple[float, float] | None = option(
-        "--api-price",
+    mtbf: str = option_field("Mean time between failures of a node, such as 90d.", default="90d")
+    mttr: str = option_field("Mean time to repair or replace one, such as 12h.", default="12h")
+    zones: int = option_field("Survive the loss of one.", type=click.IntRange(1, 100), default=1)
+    market: str = option_field("Whose price.", type=click.Choice(MARKETS), default="on-demand")
+    clouds: tuple[str, ...] = option_field("Only prices of these clouds.  [all]", "--cloud", multiple=True)
+    site: str = option_field("Where devices stand: power, grid, rent.", default=DEFAULT_SITE)
+    api_price: tuple[float, float] | None = option_field(
+        "An API's USD per million input and output tokens, to hold the fleet against.",
         nargs=2,
         type=click.FloatRange(0),
         metavar="IN OUT",
-        help="An API's USD per million input and output tokens, to hold the fleet against.",
     )
-    settings: tuple[tuple[str, str], ...] = option(
-        "--set", type=Settings(), multiple=True, help="Other facts: cached_prompt_ratio=0.4."
+    settings: tuple[tuple[str, str], ...] = option_field(
+        "Other facts: cached_prompt_ratio=0.4.", "--set", type=Settings(), multiple=True
     )
 
 

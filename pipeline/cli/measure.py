@@ -10,7 +10,7 @@ import click
 import polars as pl
 
 from pipeline import api
-from pipeline.cli.options import FILE, format_options, option, taking, today
+from pipeline.cli.options import FILE, format_options, option_field, taking, today
 from pipeline.cli.output import blaming, show, talk, write_rows
 from pipeline.core.errors import PipelineError, UsageError
 from pipeline.core.units import in_base_units
@@ -68,61 +68,43 @@ folder_option = click.option(
 class MachineOptions:
     """The machine that is measured, and its clock."""
 
-    device: str | None = option("--device", help="cpu, or cuda (ROCm too).  [default: cuda where there is one]")
-    threads: int | None = option(
-        "--threads", type=click.IntRange(1, 4096), help="Threads of a processor.  [default: PyTorch's]"
-    )
-    clock: str = option(
-        "--clock",
+    device: str | None = option_field("cpu, or cuda (ROCm too).  [default: cuda where there is one]")
+    threads: int | None = option_field("Threads of a processor.  [default: PyTorch's]", type=click.IntRange(1, 4096))
+    clock: str = option_field(
+        "process: processor time, for one thread on a machine that others use too.",
         type=click.Choice(["wall", "process"]),
         default="wall",
-        help="process: processor time, for one thread on a machine that others use too.",
     )
-    name: str | None = option("--accelerator", help="Id of this device.  [default: from its name]")
+    name: str | None = option_field("Id of this device.  [default: from its name]", "--accelerator")
 
 
 @dataclass(frozen=True)
 class ExperimentOptions:
     """The model that is run, and how often at which sizes."""
 
-    model: str = option(
-        "--shape", default="small", help="A model of the catalogs, such as llama-7b; or small: 134 million parameters."
+    model: str = option_field(
+        "A model of the catalogs, such as llama-7b; or small: 134 million parameters.", "--shape", default="small"
     )
-    config: Path | None = option(
-        "--config", type=FILE, help="config.json of another model; --shape is then the id that it gets."
+    config: Path | None = option_field("config.json of another model; --shape is then the id that it gets.", type=FILE)
+    weights: str = option_field(
+        "Number format of weights and KV cache.", type=click.Choice(["bf16", "fp16", "fp32"]), default="bf16"
     )
-    weights: str = option(
-        "--weights",
-        type=click.Choice(["bf16", "fp16", "fp32"]),
-        default="bf16",
-        help="Number format of weights and KV cache.",
+    batches: tuple[int, ...] = option_field(
+        "Batches, until memory runs out.  [default: 1 to 512]", type=Sizes(), default=BATCHES, show_default=False
     )
-    batches: tuple[int, ...] = option(
-        "--batches",
-        type=Sizes(),
-        default=BATCHES,
-        show_default=False,
-        help="Batches, until memory runs out.  [default: 1 to 512]",
+    prompts: tuple[int, ...] = option_field("Prompt lengths.", type=Sizes(), default="64,128,256")
+    output_tokens: int = option_field("Tokens that TPOT is the mean of.", type=COUNT, default=16)
+    repeats: int = option_field("Times that each point is measured.", type=COUNT, default=5)
+    warm_ups: int = option_field("Runs before them.", type=click.IntRange(0, 1000), default=1)
+    budget: str = option_field("Time after which no point is begun.", default="10min")
+    memory: str | None = option_field(
+        "Memory that the model may use on a processor, such as 4GB.  [default: 80 % of free]"
     )
-    prompts: tuple[int, ...] = option("--prompts", type=Sizes(), default="64,128,256", help="Prompt lengths.")
-    output_tokens: int = option("--output-tokens", type=COUNT, default=16, help="Tokens that TPOT is the mean of.")
-    repeats: int = option("--repeats", type=COUNT, default=5, help="Times that each point is measured.")
-    warm_ups: int = option("--warm-ups", type=click.IntRange(0, 1000), default=1, help="Runs before them.")
-    budget: str = option("--budget", default="10min", help="Time after which no point is begun.")
-    memory: str | None = option(
-        "--memory", help="Memory that the model may use on a processor, such as 4GB.  [default: 80 % of free]"
+    held_out: tuple[int, ...] = option_field(
+        "Batches to write to a second file, to judge a fit by.", type=Sizes(), default=(), show_default=False
     )
-    held_out: tuple[int, ...] = option(
-        "--held-out",
-        type=Sizes(),
-        default=(),
-        show_default=False,
-        help="Batches to write to a second file, to judge a fit by.",
-    )
-    out: Path = option("--out", type=FILE, default=Path("measured.csv"), help="Rows to write: a .csv file.")
-    picture: Path | None = option(
-        "--picture", type=FILE, help="Draw predicted beside measured: a .html, .png or .svg file."
-    )
+    out: Path = option_field("Rows to write: a .csv file.", type=FILE, default=Path("measured.csv"))
+    picture: Path | None = option_field("Draw predicted beside measured: a .html, .png or .svg file.", type=FILE)
 
     @property
     def sweep_plan(self) -> Plan:

@@ -175,9 +175,9 @@ def people_names(frame: pl.DataFrame) -> pl.DataFrame:
     hidden = HIDDEN - (
         {"gap_ratio"} if "gap_ratio" in frame.columns and frame["gap_ratio"].ne_missing(0.0).any() else set()
     )
-    shown = [name for name in frame.columns if name not in hidden]
-    words = PEOPLE | ({"usd_per_hour": "cheapest USD/h"} if "kept_usd_per_hour" in shown else {})
-    return frame.select(shown).rename({name: words[name] for name in shown if name in words})
+    names = [name for name in frame.columns if name not in hidden]
+    words = PEOPLE | ({"usd_per_hour": "cheapest USD/h"} if "kept_usd_per_hour" in names else {})
+    return frame.select(names).rename({name: words[name] for name in names if name in words})
 
 
 COMMANDS = (mix,)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import field, fields
 from datetime import date, datetime
-from functools import partial, wraps
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,14 +65,23 @@ def stacked(*decorators: Decorator) -> Decorator:
     return decorate
 
 
-def option(*flags: str, **settings: Any) -> Any:
-    """A field of a dataclass of options: `taking` makes the option of it, which shows the default that is stated."""
-    return field(
-        metadata={"option": partial(click.option, *flags, **{"show_default": "default" in settings} | settings)}
-    )
+def option_field(text: str, *flags: str, **settings: Any) -> Any:
+    """A field of a dataclass of options, with what its help says.
+
+    Args:
+        text: the help.
+        flags: as typed; the field's name, where left out.
+        settings: of click; a default that is stated is shown.
+    """
+    settings = {"show_default": "default" in settings} | settings
+
+    def named(name: str) -> Decorator:
+        return click.option(*(flags or (f"--{name.replace('_', '-')}",)), name, help=text, **settings)
+
+    return field(metadata={"option": named})
 
 
-def shared(decorator: Decorator) -> Any:
+def shared_field(decorator: Decorator) -> Any:
     """A field of a dataclass of options whose option other commands have too."""
     return field(metadata={"option": lambda _: decorator})
 

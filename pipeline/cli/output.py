@@ -161,7 +161,7 @@ def flat_cells(frame: pl.DataFrame) -> pl.DataFrame:
 def print_markdown(frame: pl.DataFrame) -> None:
     """Rows as a Markdown table, a line each."""
     texts = {name for name, dtype in frame.schema.items() if dtype in {pl.String, pl.Enum, pl.Categorical}}
-    told = frame.with_columns(
+    rows = frame.with_columns(
         pl.Series(name, [each and visible(escaped(each, in_table=True)) for each in frame[name].to_list()], pl.String)
         for name in frame.columns
         if name in texts
@@ -176,7 +176,7 @@ def print_markdown(frame: pl.DataFrame) -> None:
         tbl_width_chars=WIDEST,
         fmt_float="full",
     ):
-        click.echo(str(told))
+        click.echo(str(rows))
 
 
 def print_table(frame: pl.DataFrame) -> None:
@@ -189,21 +189,21 @@ def print_table(frame: pl.DataFrame) -> None:
     def seen(value: Any) -> str:
         return "\n".join(map(visible, for_people(value).split("\n")))
 
-    shown, needed = Table(box=None, header_style="bold", pad_edge=False), 0
+    grid, widths = Table(box=None, header_style="bold", pad_edge=False), 0
     cells = {name: [seen(value) for value in frame[name].to_list()] for name in frame.columns}
     for name, dtype in frame.schema.items():
         width = max(map(len, [name, *cells[name]]))
         least = min(width, NAME_LENGTH)
-        shown.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold", min_width=least)
-        needed += least + 2
+        grid.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold", min_width=least)
+        widths += least + 2
     for row in zip(*cells.values(), strict=True):
-        shown.add_row(*map(Text, row))
+        grid.add_row(*map(Text, row))
     screen = sys.stdout.isatty()
-    console = Console(width=max(needed, Console().width) if screen else WIDEST)
+    console = Console(width=max(widths, Console().width) if screen else WIDEST)
     if screen:
-        console.print(shown, crop=False, soft_wrap=False)
+        console.print(grid, crop=False, soft_wrap=False)
     else:
-        lines = console.render_lines(shown, pad=False)
+        lines = console.render_lines(grid, pad=False)
         click.echo("\n".join("".join(segment.text for segment in line).rstrip() for line in lines))
     if frame.is_empty():
         click.echo("no rows", err=True)

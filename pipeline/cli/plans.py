@@ -20,7 +20,7 @@ from pipeline.cli.options import (
     base_units,
     catalogs_option,
     format_options,
-    option,
+    option_field,
     stacked,
     taking,
 )
@@ -48,57 +48,41 @@ SHARE = click.FloatRange(0, 1, min_open=True)
 class PlanOptions:
     """What a plan is: the model and where it runs, how it is spread, the engine's settings, and its traffic."""
 
-    model: str = option("--model", required=True, help="Model: id, alias or Hugging Face id.")
-    accelerator: str = option("--accelerator", "--gpu", required=True, help="Device.")
-    weights: str = option("--weights", default="bf16", help="Number format of the weights.")
-    kv: str = option("--kv", default="bf16", help="Number format of the KV cache.")
-    engine: str = option("--engine", default="vllm", help="Serving engine.")
-    engine_version: str | None = option(
-        "--engine-version", help="Version of the engine, such as 0.11.0.  [default: the newest known]"
+    model: str = option_field("Model: id, alias or Hugging Face id.", required=True)
+    accelerator: str = option_field("Device.", "--accelerator", "--gpu", required=True)
+    weights: str = option_field("Number format of the weights.", default="bf16")
+    kv: str = option_field("Number format of the KV cache.", default="bf16")
+    engine: str = option_field("Serving engine.", default="vllm")
+    engine_version: str | None = option_field("Version of the engine, such as 0.11.0.  [default: the newest known]")
+    tp: int = option_field("Tensor-parallel ranks.", type=COUNT, default=1)
+    pp: int = option_field("Pipeline stages.", type=COUNT, default=1)
+    ep: int = option_field("Expert-parallel ranks, among the tensor-parallel ones.", type=COUNT, default=1)
+    dp: int = option_field(
+        "Data-parallel groups of attention, tp ranks each; experts are spread over all.", type=COUNT, default=1
     )
-    tp: int = option("--tp", type=COUNT, default=1, help="Tensor-parallel ranks.")
-    pp: int = option("--pp", type=COUNT, default=1, help="Pipeline stages.")
-    ep: int = option("--ep", type=COUNT, default=1, help="Expert-parallel ranks, among the tensor-parallel ones.")
-    dp: int = option(
-        "--dp",
-        type=COUNT,
-        default=1,
-        help="Data-parallel groups of attention, tp ranks each; experts are spread over all.",
+    batch: int = option_field("Sequences running at once.", type=COUNT, default=1)
+    memory_utilization: float | None = option_field("Share of the device that the engine may use.", type=SHARE)
+    batched_tokens_max: int | None = option_field("Tokens of one step at most (max_num_batched_tokens).", type=COUNT)
+    sequences_max: int | None = option_field("Sequences running at once at most (max_num_seqs).", type=COUNT)
+    model_len_max: int | None = option_field("Longest sequence that the engine accepts (max_model_len).", type=COUNT)
+    block_tokens: int | None = option_field("Tokens of a cache block.", type=COUNT)
+    eager: bool = option_field("Without CUDA graphs.", is_flag=True)
+    workload: str | None = option_field(
+        "Kind of traffic: lengths and objectives.  [default: chat with 512 + 128 tokens]"
     )
-    batch: int = option("--batch", type=COUNT, default=1, help="Sequences running at once.")
-    memory_utilization: float | None = option(
-        "--memory-utilization", type=SHARE, help="Share of the device that the engine may use."
+    prompt_tokens: int | None = option_field(
+        "Prompt length, instead of the workload's.", "--prompt-tokens", "--isl", type=COUNT
     )
-    batched_tokens_max: int | None = option(
-        "--batched-tokens-max", type=COUNT, help="Tokens of one step at most (max_num_batched_tokens)."
+    output_tokens: int | None = option_field(
+        "Output length, instead of the workload's.", "--output-tokens", "--osl", type=COUNT
     )
-    sequences_max: int | None = option(
-        "--sequences-max", type=COUNT, help="Sequences running at once at most (max_num_seqs)."
-    )
-    model_len_max: int | None = option(
-        "--model-len-max", type=COUNT, help="Longest sequence that the engine accepts (max_model_len)."
-    )
-    block_tokens: int | None = option("--block-tokens", type=COUNT, help="Tokens of a cache block.")
-    eager: bool = option("--eager", is_flag=True, help="Without CUDA graphs.")
-    workload: str | None = option(
-        "--workload", help="Kind of traffic: lengths and objectives.  [default: chat with 512 + 128 tokens]"
-    )
-    prompt_tokens: int | None = option(
-        "--prompt-tokens", "--isl", type=COUNT, help="Prompt length, instead of the workload's."
-    )
-    output_tokens: int | None = option(
-        "--output-tokens", "--osl", type=COUNT, help="Output length, instead of the workload's."
-    )
-    is_static: bool = option("--static", is_flag=True, help="One batch started together and run to its end.")
-    ttft_slo_s: str | None = option("--ttft-slo", help="Objective of the time to first token, such as 1s.")
-    tpot_slo_s: str | None = option("--tpot-slo", help="Objective of the time per output token, such as 50ms.")
-    device_memory_bytes: str | None = option("--memory", help="Memory that software sees on a device, such as 80GB.")
-    market: str = option("--market", type=click.Choice(MARKETS), default="on-demand", help="Whose price.")
-    settings: tuple[tuple[str, str], ...] = option(
-        "--set",
-        type=Settings(),
-        multiple=True,
-        help="Any other fact for a what-if, such as memory_bytes_per_s=4TB/s.",
+    is_static: bool = option_field("One batch started together and run to its end.", "--static", is_flag=True)
+    ttft_slo_s: str | None = option_field("Objective of the time to first token, such as 1s.", "--ttft-slo")
+    tpot_slo_s: str | None = option_field("Objective of the time per output token, such as 50ms.", "--tpot-slo")
+    device_memory_bytes: str | None = option_field("Memory that software sees on a device, such as 80GB.", "--memory")
+    market: str = option_field("Whose price.", type=click.Choice(MARKETS), default="on-demand")
+    settings: tuple[tuple[str, str], ...] = option_field(
+        "Any other fact for a what-if, such as memory_bytes_per_s=4TB/s.", "--set", type=Settings(), multiple=True
     )
 
     @property
@@ -219,11 +203,11 @@ def stated_settings(plan: PlanOptions) -> dict[str, Any]:
     }
 
 
-def show_start(path: Path, asked: dict[str, Any], catalogs: Catalogs, as_of: date, shape: str) -> None:
+def show_start(path: Path, given: dict[str, Any], catalogs: Catalogs, as_of: date, shape: str) -> None:
     """Print a start of an engine beside its estimate."""
     start = read_log(path)
     talk(f"{path} says: {', '.join(f'{name} {value}' for name, value in start.settings.items())}")
-    rows = compared(path, start, asked, catalogs, as_of)
+    rows = compared(path, start, given, catalogs, as_of)
     if shape != "table":
         show(rows, shape)
         return

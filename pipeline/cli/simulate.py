@@ -11,7 +11,7 @@ import polars as pl
 from polars import col
 
 from pipeline import api
-from pipeline.cli.options import FILE, RATE, SPREAD, format_options, option, taking
+from pipeline.cli.options import FILE, RATE, SPREAD, format_options, option_field, taking
 from pipeline.cli.output import for_people, show, talk
 from pipeline.cli.plans import PlanOptions, plan_options
 from pipeline.core.errors import UsageError
@@ -43,30 +43,21 @@ ROUTINGS = ["random", "round-robin", "least-outstanding"]
 class LoadOptions:
     """The load that a plan is put under, and what is expected of it."""
 
-    requests_per_s: float | None = option(
-        "--requests-per-s", type=RATE, help="Rate of all replicas.  [default: the trace's]"
+    requests_per_s: float | None = option_field("Rate of all replicas.  [default: the trace's]", type=RATE)
+    arrival_cv: float = option_field("Burstiness: 1 is Poisson, 0 a clock.", type=SPREAD, default=1.0)
+    prompt_cv: float = option_field("Spread of prompt lengths, lognormal.", type=SPREAD, default=1.0)
+    output_cv: float = option_field("Spread of output lengths, lognormal.", type=SPREAD, default=1.0)
+    trace: Path | None = option_field(
+        "Requests of a file instead: arrival, prompt and output tokens, as CSV, JSON lines or Parquet.", type=FILE
     )
-    arrival_cv: float = option("--arrival-cv", type=SPREAD, default=1.0, help="Burstiness: 1 is Poisson, 0 a clock.")
-    prompt_cv: float = option("--prompt-cv", type=SPREAD, default=1.0, help="Spread of prompt lengths, lognormal.")
-    output_cv: float = option("--output-cv", type=SPREAD, default=1.0, help="Spread of output lengths, lognormal.")
-    trace: Path | None = option(
-        "--trace",
-        type=FILE,
-        help="Requests of a file instead: arrival, prompt and output tokens, as CSV, JSON lines or Parquet.",
+    requests: int = option_field("Requests to draw.", type=click.IntRange(10, MOST_REQUESTS), default=20_000)
+    replicas: int = option_field("Replicas.", type=click.IntRange(1, 10_000), default=1)
+    routing: str = option_field(
+        "How requests are shared out among replicas.", type=click.Choice(ROUTINGS), default="random"
     )
-    requests: int = option(
-        "--requests", type=click.IntRange(10, MOST_REQUESTS), default=20_000, help="Requests to draw."
-    )
-    replicas: int = option("--replicas", type=click.IntRange(1, 10_000), default=1, help="Replicas.")
-    routing: str = option(
-        "--routing",
-        type=click.Choice(ROUTINGS),
-        default="random",
-        help="How requests are shared out among replicas.",
-    )
-    seed: int = option("--seed", type=click.IntRange(0, 2**31), default=1, help="Of all that is random.")
-    ttft_p95: str | None = option("--ttft-p95", help="Objective of the p95 of the time to first token, such as 1s.")
-    tpot_p95: str | None = option("--tpot-p95", help="Objective of the p95 of the time per output token, such as 50ms.")
+    seed: int = option_field("Of all that is random.", type=click.IntRange(0, 2**31), default=1)
+    ttft_p95: str | None = option_field("Objective of the p95 of the time to first token, such as 1s.")
+    tpot_p95: str | None = option_field("Objective of the p95 of the time per output token, such as 50ms.")
 
 
 class Traffic(NamedTuple):
