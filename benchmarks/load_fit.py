@@ -19,10 +19,10 @@ import polars as pl
 from load_cases import LINES, SHAPES, SPREADS, Case, row_of
 from load_judge import ROOT, write
 from load_tables import header, line
-from pipeline.evidence.simulation.requests import simulate
 from scipy.optimize import least_squares
 
-from pipeline.evidence.simulation.arrivals import drawn
+from pipeline.evidence.simulation.arrivals import draw_requests
+from pipeline.evidence.simulation.simulate import simulate_requests
 from pipeline.fleet.trace import read_trace, seen_per_s, statistics_of
 from pipeline.grid.load import under_load
 
@@ -50,12 +50,12 @@ def in_overload() -> pl.DataFrame:
     """Each of them with what it finishes in a second when more arrives than it can take."""
     rows = []
     for case, places in growing():
-        requests = drawn(case.traffic, REQUESTS, case.seed)
+        requests = draw_requests(case.traffic, REQUESTS, case.seed)
         whole = replace(case.replica, kv_tokens=case.replica.kv_tokens * places // 32)
         row = row_of(whole, case.traffic)
         rate = OVERLOAD * finished(pl.DataFrame([row]), 0.0)[0]
         arrivals = (requests["arrival_s"] / rate).to_list()
-        times = simulate(whole, arrivals, requests["prompt_tokens"], requests["output_tokens"])
+        times = simulate_requests(whole, arrivals, requests["prompt_tokens"], requests["output_tokens"])
         ends = (times["arrival_s"] + times["e2e_s"]).sort()
         first, last = int(EARLY * REQUESTS), int(LATE * REQUESTS)
         rows.append(row | {"shape": case.shape, "seen_per_s": (last - first) / (ends[last] - ends[first])})

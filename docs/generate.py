@@ -103,8 +103,16 @@ def commands_page() -> Iterator[str]:
 def help_of(command: click.Command, context: click.Context) -> Iterator[str]:
     """The help of a command, and of those below it."""
     yield from ("", f"## `{context.command_path}`", "", "```text", command.get_help(context), "```")
-    for name, each in sorted(command.commands.items()) if isinstance(command, click.Group) else ():
+    for name, each in subcommands(command, context):
         yield from help_of(each, click.Context(each, info_name=name, parent=context, terminal_width=100))
+
+
+def subcommands(command: click.Command, context: click.Context) -> Iterator[tuple[str, click.Command]]:
+    """The commands below one, by name."""
+    if isinstance(command, click.Group):
+        for name in sorted(command.list_commands(context)):
+            if each := command.get_command(context, name):
+                yield name, each
 
 
 PAGES = {"columns.md": columns_page, "fields.md": fields_page, "commands.md": commands_page}

@@ -16,8 +16,6 @@ import click
 import numpy as np
 import polars as pl
 from accuracy import HERE, ROOT, WITHOUT, header, line, measured, percent, put, table
-from pipeline.evidence.calibration.calibrate import calibration, usable
-from pipeline.evidence.calibration.fitting import SOFT_RATIO, Problem, problem, spread
 from polars import col
 from scipy.optimize import least_squares
 
@@ -25,9 +23,11 @@ import pipeline
 from pipeline.core.errors import UnknownNameError
 from pipeline.core.quantity import evaluate, in_order
 from pipeline.evidence import resolve
-from pipeline.evidence.calibration.constants import chosen
-from pipeline.evidence.calibration.heldout import CONFIGURATION, fold_of, key_of
-from pipeline.evidence.predict import joined, with_ids
+from pipeline.evidence.calibration.constants import constants_by_kind
+from pipeline.evidence.calibration.fits import calibrate_rows, speed_rows
+from pipeline.evidence.calibration.heldout import CONFIGURATION, fold_of, group_key
+from pipeline.evidence.calibration.least_squares import SOFT_RATIO, Problem, problem, standard_errors
+from pipeline.evidence.predict import join_facts, with_ids
 from pipeline.evidence.readers.measurements import read_measurements
 from pipeline.grid.tables import book_for
 
@@ -122,7 +122,7 @@ def alone(frame: pl.DataFrame, columns: Sequence[str], value: float) -> Alone | 
         return None
     whole = whole.part(felt)
     found, error = solved(whole, columns, value)
-    folds = fold_of(key_of(whole.frame, CONFIGURATION))
+    folds = fold_of(group_key(whole.frame, CONFIGURATION))
     after = [
         whole.part(folds == fold).errors(dict.fromkeys(columns, solved(whole.part(folds != fold), columns, value)[0]))
         for fold in folds.unique()
@@ -142,7 +142,7 @@ def solved(of: Problem, columns: Sequence[str], value: float) -> tuple[float, fl
     found = least_squares(
         residuals, [log(value)], bounds=(log(value) - edge, log(value) + edge), loss="soft_l1", f_scale=SOFT_RATIO
     )
-    errors, _ = spread(found.jac, found.fun)
+    errors, _ = standard_errors(found.jac, found.fun)
     return float(np.exp(found.x[0])), float(errors[0])
 
 
@@ -172,7 +172,7 @@ def part_of(frame: pl.DataFrame, catalogs: Catalogs, kind: str, name: str) -> It
 
 def constants(rows: pl.DataFrame, catalogs: Catalogs, on: date) -> Iterator[str]:
     """A table of the constants of kernels and architectures, each fitted again alone."""
-    frame = usable(cleaned(rows), catalogs, on, [])
+    frame = speed_rows(cleaned(rows), catalogs, on, [])
     errors = ["median error %, as it is", "fitted, configurations left out"]
     yield from header(["entry", "constant", "catalog", "fitted alone", "standard error", "rows", *errors])
     few: dict[str, list[str]] = {}
@@ -192,7 +192,7 @@ def constants(rows: pl.DataFrame, catalogs: Catalogs, on: date) -> Iterator[str]
 
 def engines(rows: pl.DataFrame, catalogs: Catalogs, on: date) -> Iterator[str]:
     """What `capgrid calibrate` makes of the rows: constants of engines, and errors with configurations left out."""
-    report = calibration(rows, catalogs, on, chosen([])).as_data()
+    report = calibrate_rows(rows, catalogs, on, constants_by_kind([])).as_data()
     yield from header(["engine", "constant", "catalog", "fitted", "standard error", "rows"])
     for fit in report["fits"]:
         values = map(short, (fit["before"], fit["after"], fit["standard_error"]))
@@ -322,7 +322,7 @@ def memory_errors(catalogs: Catalogs, on: date) -> Iterator[str]:
 def facts_of(quantity: str, catalogs: Catalogs, on: date) -> pl.DataFrame:
     """The starts that log a quantity, with the facts of their plans."""
     plans = with_ids(read(MEMORY[0]).filter(quantity=quantity), catalogs).filter(reason="")
-    frame = joined(plans, catalogs, on)
+    frame = join_facts(plans, catalogs, on)
     order = in_order(book_for(frame), ["graph_scratch_bytes"], set(frame.columns))
     return evaluate(frame.lazy(), order).collect()
 

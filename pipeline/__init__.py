@@ -9,99 +9,22 @@ True
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from datetime import date
-    from pathlib import Path
-
-    import polars as pl
-
-    from pipeline.facts.catalog import Catalogs
+    from pipeline.api import catalogs, estimate, point
 
 __all__ = ["catalogs", "estimate", "point"]
 
 
-def catalogs(folder: Path | None = None) -> Catalogs:
-    """The catalogs of a folder, or those that come with capgrid, checked.
-
-    A folder without sources.toml is read beside those that come with capgrid: what it holds is added.
-
-    Returns:
-        `frames`: a Polars frame for each kind of entry; `facts`: one row for every fact with its
-        source; `resolve(kind, name)`: the id of any name.
-
-    Raises:
-        pipeline.core.errors.CatalogError: everything that is wrong, a line each.
-
-    >>> catalogs().resolve("accelerator", "H100")
-    'h100-sxm-80gb'
-    """
-    from pipeline.core.places import bundled  # noqa: PLC0415
-    from pipeline.estimators.attention import KINDS, needed_fields  # noqa: PLC0415
-    from pipeline.facts.catalog import load  # noqa: PLC0415
-
-    kinds = {kind: needed_fields(kind) for kind in KINDS}
-    if folder and not (folder / "sources.toml").is_file() and any(folder.rglob("*.toml")):
-        return load(bundled("catalogs"), kinds, beside=folder)
-    return load(folder or bundled("catalogs"), kinds)
+def __getattr__(name: str) -> Any:
+    """A function of pipeline.api, imported when it is first asked for: help waits for no data frames."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("pipeline.api"), name)
 
 
-def estimate(frame: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
-    """A frame of your own with quantities beside its columns, each row on its own.
-
-    The frame gives the inputs: facts, or any quantity in place of its formula. Units are base
-    units, as the names say.
-
-    Args:
-        frame: one row for each case.
-        wanted: names of quantities: `capgrid sql "FROM columns"` describes the published ones.
-
-    Raises:
-        pipeline.core.errors.MissingInputError: names every input that is missing.
-        pipeline.core.errors.UnknownNameError: no quantity has that name.
-
-    >>> import polars as pl
-    >>> frame = pl.DataFrame({"kv_pool_bytes": [60e9, 20e9], "sequence_bytes": 400_000_000, "dp": 1})
-    >>> estimate(frame.cast(pl.Int64), ["batch_max"])["batch_max"].to_list()
-    [150, 50]
-    """
-    import polars as pl  # noqa: PLC0415
-    import polars.selectors as cs  # noqa: PLC0415
-
-    from pipeline.core.quantity import evaluate, in_order  # noqa: PLC0415
-    from pipeline.grid.tables import book_for  # noqa: PLC0415
-
-    order = in_order(book_for(frame), wanted, set(frame.columns))
-    typed = frame.lazy().with_columns(cs.by_dtype(pl.Null).cast(pl.Float64))  # a column that says nothing at all
-    made = evaluate(typed, order).select(*frame.columns, *(name for name in wanted if name not in frame.columns))
-    return made.collect()
-
-
-def point(
-    model: str, accelerator: str, *, as_of: date | None = None, folder: Path | None = None, **plan: Any
-) -> dict[str, Any]:
-    """Every quantity of one plan by name, as `capgrid point --json` prints it.
-
-    Args:
-        model: id, alias or Hugging Face id.
-        accelerator: id or alias.
-        as_of: day whose prices hold; today where left out.
-        folder: catalogs to use instead of those that come with capgrid.
-        plan: weights, kv, engine, workload, tp, pp, ep, batch, market, and `facts`: columns to take
-            otherwise than the catalogs say, such as {"prompt_tokens": 2048}.
-
-    Raises:
-        pipeline.core.errors.UnknownNameError: a name that no catalog knows; says the nearest.
-        pipeline.core.errors.PipelineError: the plan cannot run; says why.
-
-    >>> point("llama-3.1-8b", "h100", tp=2)["device_count"]
-    2
-    """
-    from datetime import datetime  # noqa: PLC0415
-
-    from pipeline.grid.point import Point, point_axes, point_row  # noqa: PLC0415
-
-    day = as_of or datetime.now().astimezone().date()
-    return point_row(point_axes(Point(model, accelerator, **plan), catalogs(folder), day))
+def __dir__() -> list[str]:
+    """The names that people type, functions that are not imported yet included."""
+    return sorted({*globals(), *__all__})

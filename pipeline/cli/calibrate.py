@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import polars as pl
 
-from pipeline.cli.options import catalogs_option, loaded
-from pipeline.cli.output import as_json, plain, show, talk
+from pipeline import api
+from pipeline.cli.options import FILE, catalogs_option, today
+from pipeline.cli.output import as_json, json_value, show, talk
+from pipeline.evidence.calibration.catalog_file import block_of, note_of, write_calibrations
+from pipeline.evidence.calibration.constants import constants_by_kind
+from pipeline.evidence.calibration.fits import calibrate_rows
+from pipeline.evidence.readers.measurements import read_measurements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from pipeline.evidence.calibration.fits import Calibration, Fit
-
-FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.command()
@@ -35,7 +38,16 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.option("--force", is_flag=True, help="Write constants that do not improve held-out errors too.")
 @click.option("--json", "as_data", is_flag=True, help="Print fits, held-out errors and warnings as JSON.")
 @catalogs_option
-def calibrate(files: tuple[Path, ...], out: Path, names: str, catalogs_folder: Path | None, **flags: bool) -> None:
+def calibrate(
+    files: tuple[Path, ...],
+    out: Path,
+    names: str,
+    catalogs_folder: Path | None,
+    *,
+    dry_run: bool,
+    force: bool,
+    as_data: bool,
+) -> None:
     """Fit constants of engines and devices to your measurements, and write them as a catalog file.
 
     Files are as for backtest. Each engine needs 10 rows for each constant, and is judged by rows
@@ -50,21 +62,17 @@ def calibrate(files: tuple[Path, ...], out: Path, names: str, catalogs_folder: P
       printf 'llama-3.1-8b,h100,closed_loop,itl_s,2048,256,%s,%s\\n' 1 .0082 4 .0088 16 .0113 64 .0261 >> runs.csv
       capgrid calibrate runs.csv
     """  # noqa: D301
-    from pipeline.evidence.calibration.constants import constants_by_kind  # noqa: PLC0415
-    from pipeline.evidence.calibration.fits import calibrate_rows  # noqa: PLC0415
-    from pipeline.evidence.readers.measurements import read_measurements  # noqa: PLC0415
-
     wanted = constants_by_kind(name.strip() for name in names.split(",") if name.strip())
-    today = datetime.now().astimezone().date()
-    report = calibrate_rows(read_measurements(files), loaded(catalogs_folder), today, wanted)
-    report.warnings += [worse(fit) for fit in report.fits if not fit.improves]
-    kept = [] if flags["dry_run"] else [fit for fit in report.fits if fit.improves or flags["force"]]
-    write(kept, out, files)
-    tell(report, as_data=flags["as_data"])
-    talk(usage(kept, out, dry=flags["dry_run"]))
+    report = calibrate_rows(read_measurements(files), api.catalogs(catalogs_folder), today(), wanted)
+    report.warnings += [warning_of(fit) for fit in report.fits if not fit.improves]
+    kept = [] if dry_run else [fit for fit in report.fits if fit.improves or force]
+    if kept:
+        write_calibrations(out, [block_of(fit, today(), note_of(files, fit)) for fit in kept], api.catalogs)
+    print_calibration(report, as_data=as_data)
+    talk(next_step(kept, out, dry=dry_run))
 
 
-def worse(fit: Fit) -> str:
+def warning_of(fit: Fit) -> str:
     """What is said of constants that do not help."""
     held = fit.held[0]
     return (
@@ -73,17 +81,7 @@ def worse(fit: Fit) -> str:
     )
 
 
-def write(fits: Sequence[Fit], out: Path, files: Sequence[Path]) -> None:
-    """Write the constants of some fits."""
-    import pipeline  # noqa: PLC0415
-    from pipeline.evidence.calibration.catalog_file import block_of, note_of, write_calibrations  # noqa: PLC0415
-
-    today = datetime.now().astimezone().date()
-    if fits:
-        write_calibrations(out, [block_of(fit, today, note_of(files, fit)) for fit in fits], pipeline.catalogs)
-
-
-def usage(fits: Sequence[Fit], out: Path, *, dry: bool) -> str:
+def next_step(fits: Sequence[Fit], out: Path, *, dry: bool) -> str:
     """What to do with what was written."""
     if not fits:
         return "nothing written" + (": a dry run" if dry else "")
@@ -94,23 +92,21 @@ def usage(fits: Sequence[Fit], out: Path, *, dry: bool) -> str:
     )
 
 
-def tell(report: Calibration, *, as_data: bool) -> None:
+def print_calibration(report: Calibration, *, as_data: bool) -> None:
     """Print the constants and the held-out errors; warnings go to stderr."""
-    import polars as pl  # noqa: PLC0415
-
-    told = report.as_data()
-    for warning in told["warnings"]:
+    data = report.as_data()
+    for warning in data["warnings"]:
         talk(f"warning: {warning}")
     if as_data:
-        click.echo(as_json(plain(told)))
+        click.echo(as_json(json_value(data)))
         return
     for part in ("fits", "held_out"):
-        rows = [dict(readable(row)) for row in told[part]]
+        rows = [dict(readable_cells(row)) for row in data[part]]
         show(pl.DataFrame(rows, infer_schema_length=None), "table")
         click.echo()
 
 
-def readable(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+def readable_cells(row: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """A row as a table shows it: of correlations the closest, errors in per cent."""
     for name, value in row.items():
         if name == "correlations":

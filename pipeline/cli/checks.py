@@ -3,38 +3,40 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.options import catalogs_option, loaded, out_option, run_option
+from pipeline import api
+from pipeline.answers.checking import check_catalogs, check_tables, health
+from pipeline.cli.options import catalogs_option, out_option, run_option
 from pipeline.cli.output import as_json, talk
+from pipeline.run.finished import LATEST, find_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
-@click.command()
+@click.command("check")
 @run_option
 @out_option
 @catalogs_option
 @click.option("--json", "as_data", is_flag=True, help="Print the findings as JSON.")
-def check(run_id: str | None, out: Path, catalogs_folder: Path | None, *, as_data: bool) -> None:
+def check_command(run_id: str | None, out: Path, catalogs_folder: Path | None, *, as_data: bool) -> None:
     """Check the catalogs and, where there is one, a run: every promise that their schemas make.
 
     \b
     Example:
       capgrid check --out outputs
     """  # noqa: D301
-    from pipeline.answers.checking import check_catalogs, check_tables  # noqa: PLC0415
-    from pipeline.run.finished import LATEST, find_run  # noqa: PLC0415
-
-    catalogs = loaded(catalogs_folder)
+    catalogs = api.catalogs(catalogs_folder)
     found = {"catalogs": check_catalogs(catalogs)}
     if run_id or (out / LATEST).is_symlink():
         found["run"] = check_tables(find_run(out, run_id))
     else:
         talk(f"{out}: no run yet; only the catalogs were checked")
     click.echo(
-        as_json(found) if as_data else "\n".join(f"{part}: {line}" for part, said in found.items() for line in said)
+        as_json(found) if as_data else "\n".join(f"{part}: {line}" for part, lines in found.items() for line in lines)
     )
 
 
@@ -49,10 +51,8 @@ def doctor(out: Path, catalogs_folder: Path | None, *, as_data: bool) -> None:
     Example:
       capgrid doctor
     """  # noqa: D301
-    from pipeline.answers.checking import health  # noqa: PLC0415
-
-    told = health(loaded(catalogs_folder), out)
-    click.echo(as_json(told) if as_data else "\n".join(f"{name:<22} {value}" for name, value in told.items()))
+    state = health(api.catalogs(catalogs_folder), out)
+    click.echo(as_json(state) if as_data else "\n".join(f"{name:<22} {value}" for name, value in state.items()))
 
 
 DEMO = (
@@ -82,29 +82,30 @@ def demo(ctx: click.Context, out: Path) -> None:
     Example:
       capgrid demo
     """  # noqa: D301
-    commands: dict[str, click.Command] = ctx.parent.command.commands if ctx.parent else {}  # type: ignore[attr-defined]
 
-    def do(said: str, args: list[str]) -> None:
+    def do(title: str, args: list[str]) -> None:
         reads_runs = args[0] in {"run", "ask"}
-        click.secho(f"\n{said}", bold=True)
+        click.secho(f"\n{title}", bold=True)
         click.secho(f"$ capgrid {' '.join(args)}", dim=True)
-        call(commands[args[0]], [*args[1:], *(["--out", str(out)] if reads_runs else [])], ctx)
+        invoke_typed([*args, *(["--out", str(out)] if reads_runs else [])], ctx)
 
     do(
         "A run of the small grid, for a start:",
         ["run", "--grid", "small", "--workers", str(min(2, os.cpu_count() or 1))],
     )
-    for said, args in DEMO:
-        do(said, args)
+    for title, args in DEMO:
+        do(title, args)
     click.echo(
         "\nNext: `capgrid run` makes the full grid; `capgrid ask` lists the questions; `capgrid --help` the commands."
     )
 
 
-def call(command: click.Command, args: list[str], parent: Any) -> None:
-    """Run another command as if typed."""
-    with command.make_context(command.name, args, parent=parent) as ctx:
+def invoke_typed(args: list[str], parent: click.Context) -> None:
+    """Run another command of capgrid as if typed."""
+    group: Any = parent.find_root().command
+    _, command, rest = group.resolve_command(parent, args)
+    with command.make_context(command.name, rest, parent=parent) as ctx:
         command.invoke(ctx)
 
 
-COMMANDS = (check, doctor, demo)
+COMMANDS = (check_command, doctor, demo)

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeline.answers.diff.difference import as_data, as_markdown, as_text, difference
+from pipeline.answers.diff.runs import chosen_runs
 from pipeline.cli.options import format_options, out_option
-from pipeline.cli.output import as_json, plain, show
+from pipeline.cli.output import as_json, json_value, show
+from pipeline.run.damage import blamed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,24 +39,18 @@ def diff(run_a: str | None, run_b: str | None, out: Path, top: int | None, shape
       capgrid diff latest~1 latest --format md
       capgrid diff 2026-11-21-default-0123456789 latest --json
     """  # noqa: D301
-    from pipeline.answers.diff.difference import difference  # noqa: PLC0415
-    from pipeline.answers.diff.runs import chosen_runs  # noqa: PLC0415
-    from pipeline.run.damage import blamed  # noqa: PLC0415
-
     runs = chosen_runs(out, run_a, run_b)
     with blamed(*runs):
         found = difference(*runs)
-    said(found, shape, top)
+    print_difference(found, shape, top)
     if exit_code and not found.is_empty:
         click.get_current_context().exit(1)
 
 
-def said(found: Difference, shape: str, top: int | None) -> None:
+def print_difference(found: Difference, shape: str, top: int | None) -> None:
     """Print a difference."""
-    from pipeline.answers.diff.difference import as_data, as_markdown, as_text  # noqa: PLC0415
-
     if shape == "json":
-        click.echo(as_json(plain(as_data(found, top))))
+        click.echo(as_json(json_value(as_data(found, top))))
     elif shape == "md":
         click.echo(as_markdown(found, top or TOP))
     elif shape == "table":

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.cli.options import format_options
-from pipeline.cli.output import show, talk, write_rows
+from pipeline.cli.options import FILE, format_options
+from pipeline.cli.output import blaming, show, talk, write_rows
+from pipeline.evidence.readers.files import import_files
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import polars as pl
 
-FILE = click.Path(dir_okay=False, path_type=Path)
 COUNT = click.IntRange(1, 100_000)
 
 
@@ -46,19 +47,18 @@ def import_(files: tuple[Path, ...], out: Path | None, shape: str, **stated: Any
       printf '\\n' >> bench.json
       capgrid import bench.json --accelerator h100 --out rows.csv
     """  # noqa: D301
-    from pipeline.evidence.readers.files import import_files  # noqa: PLC0415
-
     rows = import_files(files, {name: each for name, each in stated.items() if each is not None})
     if stated["accelerator"] is None:
         talk("no device is stated: add --accelerator, or rows will not be answered")
     if out is None:
-        show(said(rows) if shape == "table" else rows, shape)
+        show(stated_columns(rows) if shape == "table" else rows, shape)
         return
-    write_rows(rows, out)
+    with blaming(out):
+        write_rows(rows, out)
     talk(f"{rows.height} rows: {out}; next: capgrid backtest {out}")
 
 
-def said(rows: pl.DataFrame) -> pl.DataFrame:
+def stated_columns(rows: pl.DataFrame) -> pl.DataFrame:
     """The columns in which something stands."""
     return rows.select(each for each in rows if each.null_count() < rows.height)
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import polars as pl
 
-from pipeline.cli.options import catalogs_option, format_options, loaded
+from pipeline import api
+from pipeline.cli.options import catalogs_option, format_options, today
 from pipeline.cli.output import as_json, for_people, show
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from pipeline.core.errors import PipelineError, UsageError
+from pipeline.core.units import unit_of
+from pipeline.facts.adding import add_model, read_config
+from pipeline.facts.config.counted import config_facts, entry_of
+from pipeline.facts.values import value_text
 
 CONFIG = click.argument("config", type=click.Path(path_type=Path), required=False)
 hf_option = click.option(
@@ -29,53 +34,46 @@ def model() -> None:
     """  # noqa: D301
 
 
-def config_of(path: Path | None, hf_id: str | None) -> dict[str, Any]:
+def read_config_of(path: Path | None, hf_id: str | None) -> dict[str, Any]:
     """The config that was asked for: a file, or a repository's.
 
     Raises:
         UsageError: neither, or both.
     """
-    from pipeline.core.errors import UsageError  # noqa: PLC0415
-    from pipeline.facts.adding import read_config  # noqa: PLC0415
-
     if (path is None) == (hf_id is None):
         raise UsageError("give one CONFIG.json, or --hf ID")
-    return read_config(path if path is not None else fetched(str(hf_id)))
+    return read_config(path if path is not None else fetch_config(str(hf_id)))
 
 
-def fetched(hf_id: str) -> Path:
+def fetch_config(hf_id: str) -> Path:
     """The config.json of a Hugging Face repository, from its cache or the network.
 
     Raises:
         PipelineError: huggingface_hub is not installed, or the repository cannot be reached.
     """
-    from pipeline.core.errors import PipelineError  # noqa: PLC0415
-
     try:
-        from huggingface_hub import hf_hub_download  # noqa: PLC0415
+        hub = import_module("huggingface_hub")
     except ImportError as error:
         raise PipelineError("--hf needs huggingface_hub: pip install 'capgrid[hf]'") from error
     try:
-        return Path(hf_hub_download(hf_id, "config.json"))
+        return Path(hub.hf_hub_download(hf_id, "config.json"))
     except Exception as error:
         raise PipelineError(f"{hf_id}: config.json cannot be fetched: {str(error).splitlines()[0]}") from error
 
 
-@model.command()
+@model.command("facts")
 @CONFIG
 @click.option("--name", default="", help="Name to show.")
 @hf_option
 @format_options
-def facts(config: Path | None, name: str, hf_id: str | None, shape: str) -> None:
+def print_facts(config: Path | None, name: str, hf_id: str | None, shape: str) -> None:
     """Say what a config.json means: parameters, active parameters, KV cache and state per token.
 
     \b
     Example:
       capgrid model facts config.json --json
     """  # noqa: D301
-    from pipeline.facts.config.counted import config_facts  # noqa: PLC0415
-
-    found = config_facts(config_of(config, hf_id))
+    found = config_facts(read_config_of(config, hf_id))
     found = {"model": name, **found} if name else found
     if shape == "json":
         click.echo(as_json(found))
@@ -87,10 +85,6 @@ def facts(config: Path | None, name: str, hf_id: str | None, shape: str) -> None
 
 def print_fields(found: dict[str, Any], shape: str) -> None:
     """Facts as rows of two columns: for people with units, for programs as they are."""
-    import polars as pl  # noqa: PLC0415
-
-    from pipeline.core.units import unit_of  # noqa: PLC0415
-    from pipeline.facts.values import value_text  # noqa: PLC0415
 
     def text(field: str, value: Any) -> str:
         if isinstance(value, list):
@@ -112,18 +106,11 @@ def add(config: Path | None, name: str, hf_id: str | None, catalogs_folder: Path
     Example:
       capgrid model add config.json --name my-model-8b --catalogs my-catalogs
     """  # noqa: D301
-    from datetime import datetime  # noqa: PLC0415
-
-    import pipeline  # noqa: PLC0415
-    from pipeline.facts.adding import add_model  # noqa: PLC0415
-    from pipeline.facts.config.counted import config_facts, entry_of  # noqa: PLC0415
-
-    said = config_of(config, hf_id)
-    for warning in config_facts(said)["warnings"]:
+    stated = read_config_of(config, hf_id)
+    for warning in config_facts(stated)["warnings"]:
         click.echo(f"warning: {warning}", err=True)
-    entry = {"name": name, "family": name.partition("-")[0], "hf_id": hf_id, **entry_of(said)}
-    load: Callable[[Path], Any] = pipeline.catalogs
-    path = add_model(loaded(catalogs_folder), entry, name, datetime.now().astimezone().date(), load)
+    entry = {"name": name, "family": name.partition("-")[0], "hf_id": hf_id, **entry_of(stated)}
+    path = add_model(api.catalogs(catalogs_folder), entry, name, today(), api.catalogs)
     click.echo(f"{name} stands in {path}")
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import as_of_option, catalogs_option, loaded, out_option
+from pipeline import api
+from pipeline.answers.ask import find
+from pipeline.cli.options import as_of_option, catalogs_option, out_option
 from pipeline.cli.output import as_json, for_people, talk
+from pipeline.grid.selection import read_grid
+from pipeline.publish import nightly as publish
 
 if TYPE_CHECKING:
     from datetime import date
@@ -17,7 +22,7 @@ if TYPE_CHECKING:
     from pipeline.publish.nightly import Record
 
 
-@click.command()
+@click.command("nightly")
 @click.option("--grid", default="default", show_default=True, help="Grid: a name, or a TOML file.")
 @out_option
 @click.option("--keep", type=click.IntRange(2), default=30, show_default=True, help="Complete runs to keep.")
@@ -44,14 +49,18 @@ if TYPE_CHECKING:
 @as_of_option
 @catalogs_option
 @click.option("--json", "as_data", is_flag=True, help="Print the record as JSON, as in nightly.json.")
-def nightly(
+def nightly_command(
     grid: str,
     out: Path,
     as_of: date,
     catalogs_folder: Path | None,
+    keep: int,
+    workers: int,
+    languages: tuple[str, ...],
+    exports: tuple[str, ...],
     *,
+    accept: bool,
     as_data: bool,
-    **asked: Any,
 ) -> None:
     """Check, run, check the run, compare with the last one, report, export, publish, prune.
 
@@ -62,34 +71,28 @@ def nightly(
     Example:
       capgrid nightly --grid small --keep 14
     """  # noqa: D301
-    from importlib.metadata import version  # noqa: PLC0415
-
-    from pipeline.answers.ask import find  # noqa: PLC0415
-    from pipeline.grid.selection import read_grid  # noqa: PLC0415
-    from pipeline.publish import nightly as publish  # noqa: PLC0415
-
-    catalogs = loaded(catalogs_folder)
-    asked["exports"] = tuple(find(name).name for name in asked["exports"]) or publish.EXPORTS
-    night = publish.Night(read_grid(grid, catalogs), as_of, out, **asked)
+    catalogs = api.catalogs(catalogs_folder)
+    names = tuple(find(name).name for name in exports) or publish.EXPORTS
+    night = publish.Night(read_grid(grid, catalogs), as_of, out, keep, workers, languages, names, accept=accept)
     begun: list[Record] = []
     try:
         publish.nightly(night, catalogs, version("capgrid"), begun.append)
     finally:
         for record in begun:
-            click.echo(as_json(record.data()) if as_data else told(record))
+            click.echo(as_json(record.data()) if as_data else night_lines(record))
     if not as_data:
         talk(f"{out / publish.SUMMARY}: {begun[0].headline}")
 
 
-def told(record: Record) -> str:
+def night_lines(record: Record) -> str:
     """The steps of a night, a line each."""
     lines = [f"{record.grid} as of {record.as_of}: {record.status}"]
     for each in record.steps:
         rows = "" if each.rows is None else f"{each.rows:,} rows"
         seconds = "" if each.seconds is None else for_people(each.seconds, "s")
-        said = each.said.splitlines()[0] if each.said else ""
-        lines.append(f"{each.step:<10} {each.status:<9} {seconds:>9} {rows:>16}  {said}".rstrip())
+        words = each.said.splitlines()[0] if each.said else ""
+        lines.append(f"{each.step:<10} {each.status:<9} {seconds:>9} {rows:>16}  {words}".rstrip())
     return "\n".join(lines)
 
 
-COMMANDS = (nightly,)
+COMMANDS = (nightly_command,)

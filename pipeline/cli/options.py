@@ -1,19 +1,27 @@
-"""Options that several commands share, and the types that accept units."""
+"""Options that several commands share, the types that accept units, and options as one value."""
 
 from __future__ import annotations
 
+from dataclasses import field, fields
 from datetime import date, datetime
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from pipeline.core.units import in_base_units, unit_of
 
-    from pipeline.facts.catalog import Catalogs
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 FORMATS = ["table", "json", "csv", "md", "parquet"]
+COUNT = click.IntRange(1, 10**7)
+RATE = click.FloatRange(0, min_open=True)
+SPREAD = click.FloatRange(0, 20)
+FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 class Settings(click.ParamType[tuple[str, str]]):
@@ -46,15 +54,55 @@ class Day(click.ParamType[date]):
             self.fail(f"'{value}' is not a date such as 2026-11-22", param, ctx)
 
 
-def together(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def stacked(*decorators: Decorator) -> Decorator:
     """Several options as one decorator, in the order of the help page."""
 
-    def decorate(command: Any) -> Any:
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for decorator in reversed(decorators):
             command = decorator(command)
         return command
 
     return decorate
+
+
+def option_field(text: str, *flags: str, **settings: Any) -> Any:
+    """A field of a dataclass of options, with what its help says.
+
+    Args:
+        text: the help.
+        flags: as typed; the field's name, where left out.
+        settings: of click; a default that is stated is shown.
+    """
+    settings = {"show_default": "default" in settings} | settings
+
+    def named(name: str) -> Decorator:
+        return click.option(*(flags or (f"--{name.replace('_', '-')}",)), name, help=text, **settings)
+
+    return field(metadata={"option": named})
+
+
+def shared_field(decorator: Decorator) -> Any:
+    """A field of a dataclass of options whose option other commands have too."""
+    return field(metadata={"option": lambda _: decorator})
+
+
+def taking(kind: type[Any], name: str) -> Decorator:
+    """Hand a command some of its options as one value: the dataclass whose fields are these options, in their order."""
+    own = fields(kind)
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def called(**given: Any) -> Any:
+            return command(**{name: kind(**{each.name: given.pop(each.name) for each in own})}, **given)
+
+        return stacked(*(each.metadata["option"](each.name) for each in own))(called)
+
+    return decorate
+
+
+def today() -> date:
+    """The day on this machine's clock."""
+    return datetime.now().astimezone().date()
 
 
 catalogs_option = click.option(
@@ -72,14 +120,9 @@ out_option = click.option(
     envvar="CAPGRID_OUT",
     help="Folder of runs.",
 )
-as_of_option = click.option(
-    "--as-of",
-    type=Day(),
-    default=lambda: datetime.now().astimezone().date(),
-    help="Day whose prices hold.  [default: today]",
-)
+as_of_option = click.option("--as-of", type=Day(), default=today, help="Day whose prices hold.  [default: today]")
 run_option = click.option("--run", "run_id", help="Run to read.  [default: the latest]")
-format_options = together(
+format_options = stacked(
     click.option(
         "--format",
         "shape",
@@ -92,8 +135,7 @@ format_options = together(
 )
 
 
-def loaded(folder: Path | None) -> Catalogs:
-    """The catalogs of a folder, or those that come with the package."""
-    import pipeline  # noqa: PLC0415
-
-    return pipeline.catalogs(folder)
+def base_units(texts: Mapping[str, str]) -> dict[str, Any]:
+    """Facts as a person types them, in the units of their names; true and false are truths."""
+    facts = {name: in_base_units(text, unit_of(name)) for name, text in texts.items()}
+    return {name: value == "true" if value in ("true", "false") else value for name, value in facts.items()}

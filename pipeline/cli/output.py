@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from contextlib import contextmanager
 from decimal import Decimal
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import click
+import polars as pl
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.core.errors import PipelineError, UsageError
+from pipeline.publish.report.markdown import escaped
+from pipeline.publish.tables import safe, write_csv, write_parquet
+from pipeline.publish.words import visible
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-    import polars as pl
-
+ROWS = (".csv", ".parquet")
+"""Endings of names of files that hold rows and nothing else."""
 WIDEST = 65_535
 """Characters of a row: as many as Polars can print."""
 NAME_LENGTH = 32
@@ -44,7 +56,7 @@ def for_people(value: Any, unit: str = "") -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
     if isinstance(value, Decimal):
-        value = plain(value)
+        value = json_value(value)
     if not isinstance(value, int | float):
         return str(value)
     for scale, name in SCALES.get(unit, ()):
@@ -54,23 +66,39 @@ def for_people(value: Any, unit: str = "") -> str:
     return f"{number} {unit}".strip() if unit != "1" else number
 
 
-def write_rows(rows: pl.DataFrame, path: Path) -> None:
-    """Write rows of measurements in the format that the file's name ends in; texts stay as they are.
+def write_rows(rows: pl.DataFrame, path: Path, *, guarded: bool = False) -> None:
+    """Write rows in the format that the file's name ends in, whole or not at all.
+
+    Args:
+        rows: the rows.
+        path: a .csv or .parquet file.
+        guarded: for people to open: a text of a CSV that a spreadsheet would run gets an apostrophe. Measurements
+            are read again by capgrid: their texts stay as they are.
 
     Raises:
         UsageError: neither .csv nor .parquet.
-        PipelineError: the file cannot be written.
+        OSError: the file cannot be written; see `blaming`.
     """
-    from pipeline.core.errors import PipelineError, UsageError  # noqa: PLC0415
-
-    writers: dict[str, Any] = {".csv": rows.write_csv, ".parquet": rows.write_parquet}
-    if path.suffix not in writers:
+    kind = path.suffix.lower()
+    if kind not in ROWS:
         raise UsageError(f"{path}: rows are written as .csv or .parquet")
+    if kind == ".parquet":
+        write_parquet(rows, path)
+    else:
+        write_csv(flat_cells(rows), path, guarded=guarded)
+
+
+@contextmanager
+def blaming(path: Path, kind: type[PipelineError] = PipelineError) -> Iterator[None]:
+    """Say of a file that cannot be written that it is this one, whatever name was written to.
+
+    Raises:
+        PipelineError: it cannot be written.
+    """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        writers[path.suffix](path)
+        yield
     except OSError as error:
-        raise PipelineError(f"{path}: cannot be written: {error.strerror}") from error
+        raise kind(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
 def show(frame: pl.DataFrame, shape: str, *, one: bool = False) -> None:
@@ -84,28 +112,26 @@ def show(frame: pl.DataFrame, shape: str, *, one: bool = False) -> None:
     if shape == "parquet":
         frame.write_parquet(sys.stdout.buffer)
     elif shape == "json":
-        rows = [plain(row) for row in frame.iter_rows(named=True)]
+        rows = [json_value(row) for row in frame.iter_rows(named=True)]
         click.echo(as_json(rows[0] if one else rows))
     elif shape == "csv":
-        from pipeline.publish.tables import safe  # noqa: PLC0415
-
-        click.echo(safe(flat(frame)).write_csv(), nl=False)
+        click.echo(safe(flat_cells(frame)).write_csv(), nl=False)
     elif shape == "md":
-        markdown(flat(frame))
+        print_markdown(flat_cells(frame))
     else:
-        table(frame)
+        print_table(frame)
 
 
-def plain(value: Any) -> Any:
+def json_value(value: Any) -> Any:
     """A value as JSON has it: NaN and infinities unknown, decimals numbers, bytes as hexadecimal text.
 
-    >>> plain({"a": float("inf"), "b": [1, b"x"]})
+    >>> json_value({"a": float("inf"), "b": [1, b"x"]})
     {'a': None, 'b': [1, '78']}
     """
     if isinstance(value, dict):
-        return {str(name): plain(each) for name, each in value.items()}
+        return {str(name): json_value(each) for name, each in value.items()}
     if isinstance(value, list):
-        return [plain(each) for each in value]
+        return [json_value(each) for each in value]
     if isinstance(value, Decimal):
         return int(value) if value == value.to_integral_value() and value.as_tuple().exponent == 0 else float(value)
     if isinstance(value, bytes):
@@ -115,21 +141,16 @@ def plain(value: Any) -> Any:
 
 def as_json(value: Any) -> str:
     """A value as JSON text; dates as ISO text."""
-    import json  # noqa: PLC0415
-
     return json.dumps(value, indent=2, default=str, allow_nan=False, ensure_ascii=False)
 
 
-def flat(frame: pl.DataFrame) -> pl.DataFrame:
+def flat_cells(frame: pl.DataFrame) -> pl.DataFrame:
     """Lists of texts joined, other nested values as JSON: what CSV and Markdown can hold."""
-    import json  # noqa: PLC0415
-
-    import polars as pl  # noqa: PLC0415
 
     def text(value: Any) -> Any:
         if isinstance(value, list) and all(isinstance(each, str) for each in value):
             return ", ".join(value)
-        return value if value is None else json.dumps(plain(value), default=str, ensure_ascii=False)
+        return value if value is None else json.dumps(json_value(value), default=str, ensure_ascii=False)
 
     nested = [name for name, dtype in frame.schema.items() if dtype.is_nested() or dtype in {pl.Binary, pl.Object}]
     return frame.with_columns(
@@ -137,15 +158,10 @@ def flat(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def markdown(frame: pl.DataFrame) -> None:
+def print_markdown(frame: pl.DataFrame) -> None:
     """Rows as a Markdown table, a line each."""
-    import polars as pl  # noqa: PLC0415
-
-    from pipeline.publish.report.markdown import escaped  # noqa: PLC0415
-    from pipeline.publish.words import visible  # noqa: PLC0415
-
     texts = {name for name, dtype in frame.schema.items() if dtype in {pl.String, pl.Enum, pl.Categorical}}
-    told = frame.with_columns(
+    rows = frame.with_columns(
         pl.Series(name, [each and visible(escaped(each, in_table=True)) for each in frame[name].to_list()], pl.String)
         for name in frame.columns
         if name in texts
@@ -160,39 +176,34 @@ def markdown(frame: pl.DataFrame) -> None:
         tbl_width_chars=WIDEST,
         fmt_float="full",
     ):
-        click.echo(str(told))
+        click.echo(str(rows))
 
 
-def table(frame: pl.DataFrame) -> None:
+def print_table(frame: pl.DataFrame) -> None:
     """Rows as a table that a person likes to read.
 
     Names and numbers are never broken, long texts are folded to the screen; where stdout is not a
     screen, nothing is.
     """
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    from pipeline.publish.words import visible  # noqa: PLC0415
 
     def seen(value: Any) -> str:
         return "\n".join(map(visible, for_people(value).split("\n")))
 
-    shown, needed = Table(box=None, header_style="bold", pad_edge=False), 0
+    grid, widths = Table(box=None, header_style="bold", pad_edge=False), 0
     cells = {name: [seen(value) for value in frame[name].to_list()] for name in frame.columns}
     for name, dtype in frame.schema.items():
         width = max(map(len, [name, *cells[name]]))
         least = min(width, NAME_LENGTH)
-        shown.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold", min_width=least)
-        needed += least + 2
+        grid.add_column(name, justify="right" if dtype.is_numeric() else "left", overflow="fold", min_width=least)
+        widths += least + 2
     for row in zip(*cells.values(), strict=True):
-        shown.add_row(*map(Text, row))
+        grid.add_row(*map(Text, row))
     screen = sys.stdout.isatty()
-    console = Console(width=max(needed, Console().width) if screen else WIDEST)
+    console = Console(width=max(widths, Console().width) if screen else WIDEST)
     if screen:
-        console.print(shown, crop=False, soft_wrap=False)
+        console.print(grid, crop=False, soft_wrap=False)
     else:
-        lines = console.render_lines(shown, pad=False)
+        lines = console.render_lines(grid, pad=False)
         click.echo("\n".join("".join(segment.text for segment in line).rstrip() for line in lines))
     if frame.is_empty():
         click.echo("no rows", err=True)

@@ -7,8 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import catalogs_option, loaded, out_option, run_option
+from pipeline import api
+from pipeline.answers.diff.difference import difference
+from pipeline.answers.diff.runs import chosen, complete_runs
+from pipeline.cli.options import catalogs_option, out_option, run_option
 from pipeline.cli.output import talk
+from pipeline.core.errors import RunError
+from pipeline.publish.report.build import write_report
+from pipeline.run.damage import blamed
+from pipeline.run.finished import check_run, find_run
 
 if TYPE_CHECKING:
     from pipeline.answers.diff.difference import Difference
@@ -44,12 +51,8 @@ def report(
     Example:
       capgrid report --lang zh --file report.html
     """  # noqa: D301
-    from pipeline.publish.report.build import write_report  # noqa: PLC0415
-    from pipeline.run.damage import blamed  # noqa: PLC0415
-    from pipeline.run.finished import find_run  # noqa: PLC0415
-
     folder = find_run(out, run_id)
-    catalogs = loaded(catalogs_folder)
+    catalogs = api.catalogs(catalogs_folder)
     wanted = [catalogs.resolve("model", name) for name in models]
     before = since_before(out, folder, against)
     with blamed(folder):
@@ -59,33 +62,26 @@ def report(
 
 def since_before(out: Path, folder: Path, against: str | None) -> Difference | None:
     """What changed since the run before of the same grid, or since a named one; none where there is none."""
-    from pipeline.answers.diff.runs import chosen, complete_runs  # noqa: PLC0415
-    from pipeline.core.errors import RunError  # noqa: PLC0415
-    from pipeline.run.finished import check_run  # noqa: PLC0415
-
     if against:
-        return compared(chosen(out, against), folder)
+        return difference_of(chosen(out, against), folder)
     runs = complete_runs(out)
     names = [each.name for each in runs]
     earlier = runs[: names.index(folder.name)] if folder.name in names else []
     for each in reversed(earlier):
         try:
             if check_run(each)["grid"]["name"] == check_run(folder)["grid"]["name"]:
-                return compared(each, folder)
+                return difference_of(each, folder)
         except RunError as error:
             talk(f"not compared with: {error}")
     return None
 
 
-def compared(old: Path, new: Path) -> Difference:
+def difference_of(old: Path, new: Path) -> Difference:
     """What changed between two runs.
 
     Raises:
         RunError: one of them is damaged.
     """
-    from pipeline.answers.diff.difference import difference  # noqa: PLC0415
-    from pipeline.run.damage import blamed  # noqa: PLC0415
-
     with blamed(old, new):
         return difference(old, new)
 

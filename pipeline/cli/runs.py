@@ -5,15 +5,27 @@ from __future__ import annotations
 import os
 import sys
 from functools import partial
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import click
+import polars as pl
 
-from pipeline.cli.options import Settings as SettingsType
-from pipeline.cli.options import as_of_option, catalogs_option, format_options, loaded, out_option, run_option
+from pipeline import api
+from pipeline.answers.ask import answers, ask, find
+from pipeline.answers.make import make
+from pipeline.answers.own_grid import opened_grid
+from pipeline.answers.store import opened, query
+from pipeline.cli.options import Settings, as_of_option, catalogs_option, format_options, out_option, run_option
 from pipeline.cli.output import as_json, for_people, show
 from pipeline.core.errors import UsageError
+from pipeline.grid.selection import read_grid
+from pipeline.run.cluster import dask
 from pipeline.run.executors import DASK, EXECUTORS
+from pipeline.run.finished import find_run
+from pipeline.run.forecast import forecast
+from pipeline.run.job import job_of
+from pipeline.run.partitions import partitions
 
 if TYPE_CHECKING:
     from datetime import date
@@ -36,9 +48,12 @@ if TYPE_CHECKING:
     "--workers", type=click.IntRange(1, 1024), default=os.cpu_count() or 1, show_default="one a core", help="Processes."
 )
 @click.option(
-    "--executor", type=click.Choice([*EXECUTORS, DASK]), default="local", show_default=True,
+    "--executor",
+    type=click.Choice([*EXECUTORS, DASK]),
+    default="local",
+    show_default=True,
     help="Where partitions run: processes here, or a Dask cluster.",
-)  # fmt: skip
+)
 @click.option(
     "--scheduler", help="Address of the Dask scheduler, as tcp://host:8786; without, a cluster on this machine."
 )
@@ -66,14 +81,9 @@ def run(
     Example:
       capgrid run --grid small --out outputs
     """  # noqa: D301
-    from pipeline.grid.selection import read_grid  # noqa: PLC0415
-    from pipeline.run.job import job_of  # noqa: PLC0415
-
-    catalogs = loaded(catalogs_folder)
+    catalogs = api.catalogs(catalogs_folder)
     job = job_of(catalogs, read_grid(grid, catalogs), as_of, out)
     if rows_only:
-        from pipeline.run.forecast import forecast  # noqa: PLC0415
-
         size = forecast(job.axes)
         counts = {
             "plans": size.census.kept,
@@ -86,32 +96,25 @@ def run(
         }
         click.echo(as_json(counts))
         return
-    manifest = made(job, catalogs, workers, chosen_executor(executor, scheduler))
-    click.echo(as_json(manifest) if as_data else summary(manifest))
+    manifest = run_job(job, catalogs, workers, executor_of(executor, scheduler))
+    click.echo(as_json(manifest) if as_data else run_summary(manifest))
 
 
-def chosen_executor(name: str, scheduler: str | None) -> Executor:
+def executor_of(name: str, scheduler: str | None) -> Executor:
     """The way to run partitions that was asked for.
 
     Raises:
         UsageError: a scheduler for local processes.
     """
     if name == DASK:
-        from pipeline.run.cluster import dask  # noqa: PLC0415
-
         return partial(dask, scheduler=scheduler)
     if scheduler:
         raise UsageError(f"--scheduler is the address of a Dask cluster: add --executor {DASK}")
     return EXECUTORS[name]
 
 
-def made(job: Job, catalogs: Catalogs, workers: int, executor: Executor) -> dict[str, Any]:
+def run_job(job: Job, catalogs: Catalogs, workers: int, executor: Executor) -> dict[str, Any]:
     """Make and publish a run, with a progress bar on stderr."""
-    from importlib.metadata import version  # noqa: PLC0415
-
-    from pipeline.answers.make import make  # noqa: PLC0415
-    from pipeline.run.partitions import partitions  # noqa: PLC0415
-
     hidden = not sys.stderr.isatty()
     length = sum(len(each.models) for each in partitions(job.axes))
     with click.progressbar(length=length, label="models", file=sys.stderr, hidden=hidden) as bar:
@@ -119,29 +122,33 @@ def made(job: Job, catalogs: Catalogs, workers: int, executor: Executor) -> dict
 
 
 HOW = {
-    "computed": "computed", "mended": "computed in part, the rest from an earlier run", "linked": "from an earlier run",
+    "computed": "computed",
+    "mended": "computed in part, the rest from an earlier run",
+    "linked": "from an earlier run",
     "stood": "from a try before",
-}  # fmt: skip
+}
 """What manifests say of models, in words."""
 
 
-def summary(manifest: dict[str, Any]) -> str:
+def run_summary(manifest: dict[str, Any]) -> str:
     """What a run did, in a few lines."""
     rows, seconds, plans = manifest["rows"], manifest["seconds"], manifest["plans"]
     dropped = ", ".join(f"{rule.replace('_', ' ')} not: {n:,}" for rule, n in plans["dropped"].items())
     models = ", ".join(f"{n:,} {HOW[how]}" for how, n in manifest.get("models", {}).items())
-    return "\n".join([
-        f"run        {manifest['run']}{' (unchanged: nothing to compute)' if manifest.get('unchanged') else ''}",
-        f"plans      {plans['kept']:,} of {plans['crossed']:,} ({dropped or 'none dropped'})",
-        f"estimates  {rows['estimates']:,} rows",
-        f"capacity   {rows['capacity']:,} rows",
-        f"fleet      {rows['fleet']:,} rows",
-        f"seconds    {seconds:.1f} ({for_people(rows['estimates'] / max(seconds, 1e-9))} rows/s; models: {models})",
-        f"folder     {manifest['folder']}",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            f"run        {manifest['run']}{' (unchanged: nothing to compute)' if manifest.get('unchanged') else ''}",
+            f"plans      {plans['kept']:,} of {plans['crossed']:,} ({dropped or 'none dropped'})",
+            f"estimates  {rows['estimates']:,} rows",
+            f"capacity   {rows['capacity']:,} rows",
+            f"fleet      {rows['fleet']:,} rows",
+            f"seconds    {seconds:.1f} ({for_people(rows['estimates'] / max(seconds, 1e-9))} rows/s; models: {models})",
+            f"folder     {manifest['folder']}",
+        ]
+    )
 
 
-@click.command()
+@click.command("ask")
 @click.argument("question", required=False)
 @click.option("--model", help="Only this model.")
 @click.option("--accelerator", "--gpu", help="Only this device.")
@@ -149,13 +156,13 @@ def summary(manifest: dict[str, Any]) -> str:
 @click.option("--workload", help="Only this workload.")
 @click.option("--weights", help="Only this number format of the weights.")
 @click.option(
-    "--set", "settings", type=SettingsType(), multiple=True, help="Set a parameter of the question; may be given again."
+    "--set", "settings", type=Settings(), multiple=True, help="Set a parameter of the question; may be given again."
 )
 @run_option
 @out_option
 @catalogs_option
 @format_options
-def ask(
+def ask_command(
     question: str | None,
     settings: tuple[tuple[str, str], ...],
     run_id: str | None,
@@ -172,27 +179,22 @@ def ask(
       capgrid ask max_batch --model llama-3.1-8b --accelerator h100
       capgrid ask devices_needed --model llama-3.1-8b --set requests_per_s=20
     """  # noqa: D301
-    from pipeline.answers.ask import answers, find  # noqa: PLC0415
-    from pipeline.answers.ask import ask as answered  # noqa: PLC0415
-
     if question is None:
-        show(listing(list(answers().values())), shape)
+        show(question_rows(list(answers().values())), shape)
         return
-    answer, catalogs = find(question), loaded(catalogs_folder)
-    with connected(answer, catalogs, out, run_id) as connection:
-        show(answered(connection, answer, resolved({**narrowed, **dict(settings)}, catalogs)), shape)
+    answer, catalogs = find(question), api.catalogs(catalogs_folder)
+    with connect(answer, catalogs, out, run_id) as connection:
+        show(ask(connection, answer, resolve_names({**narrowed, **dict(settings)}, catalogs)), shape)
 
 
-def listing(known: list[Answer]) -> Any:
+def question_rows(known: list[Answer]) -> Any:
     """The questions and what may be set in each, as rows."""
-    import polars as pl  # noqa: PLC0415
-
     return pl.DataFrame(
         [{"name": each.name, "question": each.question, "settings": ", ".join(each.parameters)} for each in known]
     )
 
 
-def resolved(settings: dict[str, str | None], catalogs: Catalogs) -> dict[str, str]:
+def resolve_names(settings: dict[str, str | None], catalogs: Catalogs) -> dict[str, str]:
     """What was asked for; names of catalog entries become ids, wherever they were given."""
     kinds = {
         "model": "model",
@@ -205,25 +207,20 @@ def resolved(settings: dict[str, str | None], catalogs: Catalogs) -> dict[str, s
     return {name: catalogs.resolve(kinds[name], value) if name in kinds else value for name, value in given.items()}
 
 
-def connected(answer: Answer, catalogs: Catalogs, out: Path, run_id: str | None) -> duckdb.DuckDBPyConnection:
+def connect(answer: Answer, catalogs: Catalogs, out: Path, run_id: str | None) -> duckdb.DuckDBPyConnection:
     """A connection to the run that a question is about: the one asked for, or its own bundled grid."""
-    from pipeline.answers.store import opened  # noqa: PLC0415
-    from pipeline.run.finished import find_run  # noqa: PLC0415
-
     if answer.grid and run_id is None:
-        from pipeline.answers.own_grid import opened_grid  # noqa: PLC0415
-
         return opened_grid(answer.grid, catalogs)
     return opened(find_run(out, run_id), catalogs)
 
 
 @click.command()
-@click.argument("query")
+@click.argument("statement", metavar="QUERY")
 @run_option
 @out_option
 @catalogs_option
 @format_options
-def sql(query: str, run_id: str | None, out: Path, catalogs_folder: Path | None, shape: str) -> None:
+def sql(statement: str, run_id: str | None, out: Path, catalogs_folder: Path | None, shape: str) -> None:
     """Run one reading SQL statement over a run; it cannot write, attach, or read other files.
 
     \b
@@ -231,12 +228,8 @@ def sql(query: str, run_id: str | None, out: Path, catalogs_folder: Path | None,
       capgrid sql "SHOW TABLES"
       capgrid sql "SELECT accelerator, max(batch_max) FROM capacity WHERE model = 'llama-3.1-8b' GROUP BY 1"
     """  # noqa: D301
-    from pipeline.answers.store import opened  # noqa: PLC0415
-    from pipeline.answers.store import query as rows  # noqa: PLC0415
-    from pipeline.run.finished import find_run  # noqa: PLC0415
-
-    with opened(find_run(out, run_id), loaded(catalogs_folder)) as connection:
-        show(rows(connection, query), shape)
+    with opened(find_run(out, run_id), api.catalogs(catalogs_folder)) as connection:
+        show(query(connection, statement), shape)
 
 
-COMMANDS = (run, ask, sql)
+COMMANDS = (run, ask_command, sql)

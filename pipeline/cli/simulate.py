@@ -2,64 +2,79 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from math import isfinite
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
+import polars as pl
+from polars import col
 
-from pipeline.cli.options import format_options
+from pipeline import api
+from pipeline.cli.options import FILE, RATE, SPREAD, format_options, option_field, taking
 from pipeline.cli.output import for_people, show, talk
-from pipeline.cli.plans import plan_options, point_and_axes
+from pipeline.cli.plans import PlanOptions, plan_options
+from pipeline.core.errors import UsageError
+from pipeline.evidence.extras import library
+from pipeline.evidence.simulation.plan import (
+    closed_form_times,
+    longest_tokens,
+    requests_for,
+    simulate_plan,
+    simulation_of,
+    split_scv,
+    times_side_by_side,
+)
+from pipeline.evidence.simulation.simulate import MISSING
+from pipeline.fleet.trace import read_trace, statistics_of
+from pipeline.grid.point import point_axes
+from pipeline.grid.replicas import Variation
 
 if TYPE_CHECKING:
     from datetime import date
-
-    import polars as pl
+    from pathlib import Path
 
     from pipeline.grid.axes import Axes
-    from pipeline.grid.replicas import Variation
 
-SPREAD = click.FloatRange(0, 20)
 MOST_REQUESTS = 1_000_000
+ROUTINGS = ["random", "round-robin", "least-outstanding"]
 
 
-@click.command()
+@dataclass(frozen=True)
+class LoadOptions:
+    """The load that a plan is put under, and what is expected of it."""
+
+    requests_per_s: float | None = option_field("Rate of all replicas.  [default: the trace's]", type=RATE)
+    arrival_cv: float = option_field("Burstiness: 1 is Poisson, 0 a clock.", type=SPREAD, default=1.0)
+    prompt_cv: float = option_field("Spread of prompt lengths, lognormal.", type=SPREAD, default=1.0)
+    output_cv: float = option_field("Spread of output lengths, lognormal.", type=SPREAD, default=1.0)
+    trace: Path | None = option_field(
+        "Requests of a file instead: arrival, prompt and output tokens, as CSV, JSON lines or Parquet.", type=FILE
+    )
+    requests: int = option_field("Requests to draw.", type=click.IntRange(10, MOST_REQUESTS), default=20_000)
+    replicas: int = option_field("Replicas.", type=click.IntRange(1, 10_000), default=1)
+    routing: str = option_field(
+        "How requests are shared out among replicas.", type=click.Choice(ROUTINGS), default="random"
+    )
+    seed: int = option_field("Of all that is random.", type=click.IntRange(0, 2**31), default=1)
+    ttft_p95: str | None = option_field("Objective of the p95 of the time to first token, such as 1s.")
+    tpot_p95: str | None = option_field("Objective of the p95 of the time per output token, such as 50ms.")
+
+
+class Traffic(NamedTuple):
+    """Requests that come in: how fast, how they vary, and which, where a trace says so."""
+
+    requests_per_s: float
+    variation: Variation
+    requests: pl.DataFrame | None = None
+
+
+@click.command("simulate")
 @plan_options
-@click.option(
-    "--requests-per-s", type=click.FloatRange(0, min_open=True), help="Rate of all replicas.  [default: the trace's]"
-)
-@click.option("--arrival-cv", type=SPREAD, default=1.0, show_default=True, help="Burstiness: 1 is Poisson, 0 a clock.")
-@click.option("--prompt-cv", type=SPREAD, default=1.0, show_default=True, help="Spread of prompt lengths, lognormal.")
-@click.option("--output-cv", type=SPREAD, default=1.0, show_default=True, help="Spread of output lengths, lognormal.")
-@click.option(
-    "--trace",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="Requests of a file instead: arrival, prompt and output tokens, as CSV, JSON lines or Parquet.",
-)
-@click.option(
-    "--requests", type=click.IntRange(10, MOST_REQUESTS), default=20_000, show_default=True, help="Requests to draw."
-)
-@click.option("--replicas", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Replicas.")
-@click.option(
-    "--routing",
-    type=click.Choice(["random", "round-robin", "least-outstanding"]),
-    default="random",
-    show_default=True,
-    help="How requests are shared out among replicas.",
-)
-@click.option("--seed", type=click.IntRange(0, 2**31), default=1, show_default=True, help="Of all that is random.")
-@click.option("--ttft-p95", help="Objective of the p95 of the time to first token, such as 1s.")
-@click.option("--tpot-p95", help="Objective of the p95 of the time per output token, such as 50ms.")
+@taking(LoadOptions, "load")
 @format_options
-def simulate(
-    catalogs_folder: Path | None,
-    as_of: date,
-    shape: str,
-    trace: Path | None,
-    ttft_p95: str,
-    tpot_p95: str,
-    **asked: Any,
+def simulate_command(
+    plan: PlanOptions, catalogs_folder: Path | None, as_of: date, load: LoadOptions, shape: str
 ) -> None:
     """Simulate a plan under load, request by request, beside the closed form. Needs capgrid[sim].
 
@@ -70,87 +85,66 @@ def simulate(
     Example:
       capgrid simulate --model llama-3.1-8b --accelerator h100 --requests-per-s 8 --ttft-p95 1s --tpot-p95 50ms
     """  # noqa: D301
-    from pipeline.evidence.extras import library  # noqa: PLC0415
-    from pipeline.evidence.simulation.simulate import MISSING  # noqa: PLC0415
-
     library("simpy", MISSING)
-    asked["ttft_slo_s"] = ttft_p95 or asked["ttft_slo_s"]
-    asked["tpot_slo_s"] = tpot_p95 or asked["tpot_slo_s"]
-    requests, variation = from_trace(trace, asked) if trace else (None, spreads(asked))
-    _, axes, _ = point_and_axes(asked, catalogs_folder, as_of)
-    tell(axes, variation, requests, asked, shape)
+    plan = replace(plan, ttft_slo_s=load.ttft_p95 or plan.ttft_slo_s, tpot_slo_s=load.tpot_p95 or plan.tpot_slo_s)
+    if load.trace:
+        plan, traffic = follow_trace(load.trace, plan, load)
+    else:
+        traffic = drawn_traffic(load)
+    axes = point_axes(plan.as_point, api.catalogs(catalogs_folder), as_of)
+    print_simulation(axes, traffic, load, plan.dp, shape)
 
 
-def spreads(asked: dict[str, Any]) -> Variation:
-    """How requests vary, as the options say.
+def drawn_traffic(load: LoadOptions) -> Traffic:
+    """Requests at the rate and with the spreads that the options say.
 
     Raises:
         UsageError: no rate.
     """
-    from pipeline.core.errors import UsageError  # noqa: PLC0415
-    from pipeline.grid.replicas import Variation  # noqa: PLC0415
-
-    if asked["requests_per_s"] is None:
+    if load.requests_per_s is None:
         raise UsageError("how many requests per second? Give --requests-per-s, or a --trace")
-    if not isfinite(asked["requests_per_s"]):
-        raise UsageError(f"--requests-per-s {asked['requests_per_s']} is not a number")
-    return Variation(asked["prompt_cv"], asked["output_cv"], asked["arrival_cv"])
+    if not isfinite(load.requests_per_s):
+        raise UsageError(f"--requests-per-s {load.requests_per_s} is not a number")
+    return Traffic(load.requests_per_s, Variation(load.prompt_cv, load.output_cv, load.arrival_cv))
 
 
-def from_trace(path: Path, asked: dict[str, Any]) -> tuple[pl.DataFrame, Variation]:
-    """The requests of a trace and how they vary; its lengths and rate hold where the options state none."""
-    from pipeline.fleet.trace import read_trace, statistics_of  # noqa: PLC0415
-    from pipeline.grid.replicas import Variation  # noqa: PLC0415
-
+def follow_trace(path: Path, plan: PlanOptions, load: LoadOptions) -> tuple[PlanOptions, Traffic]:
+    """The plan with the lengths of a trace, and its requests; their rate holds where the options state none."""
     requests = read_trace(path)
-    told = statistics_of(requests).row(0, named=True)
-    asked["prompt_tokens"], asked["output_tokens"] = told["prompt_tokens"], told["output_tokens"]
-    asked["requests_per_s"] = asked["requests_per_s"] or told["requests_per_s_mean"]
-    talk(f"{path}: {requests.height:,} requests, CV of the times between them {told['arrival_cv']:.2f}")
-    return requests, Variation(told["prompt_cv"], told["output_cv"], told["arrival_cv"])
+    row = statistics_of(requests).row(0, named=True)
+    talk(f"{path}: {requests.height:,} requests, CV of the times between them {row['arrival_cv']:.2f}")
+    variation = Variation(row["prompt_cv"], row["output_cv"], row["arrival_cv"])
+    plan = replace(plan, prompt_tokens=row["prompt_tokens"], output_tokens=row["output_tokens"])
+    return plan, Traffic(load.requests_per_s or row["requests_per_s_mean"], variation, requests)
 
 
-def tell(axes: Axes, variation: Variation, requests: pl.DataFrame | None, asked: dict[str, Any], shape: str) -> None:
+def print_simulation(axes: Axes, traffic: Traffic, load: LoadOptions, dp: int, shape: str) -> None:
     """Simulate, and print percentiles beside the closed form's."""
-    from pipeline.evidence.simulation.plan import (  # noqa: PLC0415
-        closed_form_times,
-        longest_tokens,
-        requests_for,
-        simulate_plan,
-        simulation_of,
-        split_scv,
-        times_side_by_side,
-    )
-
-    rate, count, routing, seed = (asked[name] for name in ("requests_per_s", "replicas", "routing", "seed"))
-    groups = count * asked["dp"]
+    rate, variation, requests = traffic
+    groups = load.replicas * dp
     plan = simulation_of(axes, variation, rate / groups)
     if requests is None:
-        requests = requests_for(plan, axes, variation, asked["requests"], seed)
+        requests = requests_for(plan, axes, variation, load.requests, load.seed)
         warn_of_cuts(requests, longest_tokens(plan.replica))
-    seen = simulate_plan(plan, requests, rate, count, routing, seed)
-    said = closed_form_times(plan, rate / groups, split_scv(variation.arrival_cv**2, groups, routing) ** 0.5)
-    rows = times_side_by_side(plan, seen, said)
-    show(readable(rows) if shape == "table" else rows, shape)
+    seen = simulate_plan(plan, requests, rate, load.replicas, load.routing, load.seed)
+    form = closed_form_times(plan, rate / groups, split_scv(variation.arrival_cv**2, groups, load.routing) ** 0.5)
+    rows = times_side_by_side(plan, seen, form)
+    show(readable_times(rows) if shape == "table" else rows, shape)
     met = "met" if rows["is_met"].drop_nulls().all() else "missed"
-    servers = f"{groups:,} {'replica' if asked['dp'] == 1 else 'data-parallel group'}{'s' * (groups > 1)}"
+    servers = f"{groups:,} {'replica' if dp == 1 else 'data-parallel group'}{'s' * (groups > 1)}"
     talk(f"objective {met} in the simulation: {requests.height:,} requests at {rate:.4g}/s on {servers}")
-    talk(f"closed form: {said['load_verdict']}, at {said['utilisation_ratio']:.3g} times the largest throughput")
+    talk(f"closed form: {form['load_verdict']}, at {form['utilisation_ratio']:.3g} times the largest throughput")
 
 
 def warn_of_cuts(requests: pl.DataFrame, longest: int) -> None:
     """Say how many lengths were cut, if any."""
-    from polars import col  # noqa: PLC0415
-
     cut = requests.filter((col("prompt_tokens") >= longest) | (col("output_tokens") >= longest)).height
     if cut:
         talk(f"warning: lengths of {cut:,} requests were cut to {longest:,} tokens: the cache holds no longer ones")
 
 
-def readable(rows: pl.DataFrame) -> pl.DataFrame:
+def readable_times(rows: pl.DataFrame) -> pl.DataFrame:
     """Times as people read them."""
-    import polars as pl  # noqa: PLC0415
-
     return pl.DataFrame(
         [
             {
@@ -166,4 +160,4 @@ def readable(rows: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-COMMANDS = (simulate,)
+COMMANDS = (simulate_command,)

@@ -10,7 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from pipeline.answers.ask import Answer, answers, ask
-from pipeline.cli.runs import connected
+from pipeline.cli.runs import connect
 from pipeline.core.errors import UnknownNameError
 from pipeline.core.places import bundled
 
@@ -44,7 +44,7 @@ def answered(small: Any, bundled_catalogs: Catalogs) -> Callable[..., pl.DataFra
     """Ask a question of the small run, with some settings."""
 
     def of(name: str, **settings: str) -> pl.DataFrame:
-        with connected(ANSWERS[name], bundled_catalogs, small.out, None) as connection:
+        with connect(ANSWERS[name], bundled_catalogs, small.out, None) as connection:
             return ask(connection, ANSWERS[name], settings)
 
     return of

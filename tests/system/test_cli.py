@@ -10,6 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ import pytest
 from click.testing import CliRunner
 
 import pipeline
+from pipeline.cli.commands import GROUPS, MODULES
 from pipeline.cli.main import cli
 
 if TYPE_CHECKING:
@@ -30,8 +32,12 @@ PLAN = ("--model", "llama-3.1-8b", "--accelerator", "h100-sxm-80gb")
 def walk(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     """Every command of a group, itself included, with the words that call it."""
     yield path, command
-    for name, each in getattr(command, "commands", {}).items():
-        yield from walk(each, (*path, name))
+    if isinstance(command, click.Group):
+        ctx = click.Context(command)
+        for name in command.list_commands(ctx):
+            each = command.get_command(ctx, name)
+            assert each
+            yield from walk(each, (*path, name))
 
 
 COMMANDS = dict(walk(cli))
@@ -113,20 +119,44 @@ def test_examples_of_the_help_run(
     assert result.stdout or any(Path(word).is_file() for word in words[2:]), "neither an answer nor a file"
 
 
-def test_help_imports_nothing_heavy() -> None:
-    """Help that waits for data frames is help too late: neither polars nor duckdb nor pandera is imported."""
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["--version"], ["pont"]], ids=" ".join)
+def test_help_imports_no_command(words: list[str]) -> None:
+    """Help that waits for data frames is help too late: neither a command is imported nor what commands need."""
+    heavy = {"polars", "duckdb", "pandera", "pyarrow", "rich", "numpy"}
+    heavy |= {f"pipeline.cli.{module}" for module in MODULES.values()}
     code = f"""
 import sys
 from pipeline.cli.main import cli
-for path in {[*map(list, COMMANDS)]!r}:
-    try:
-        cli([*path, "--help"])
-    except SystemExit as done:
-        assert not done.code
-print("IMPORTED", *({{"polars", "duckdb", "pandera", "pyarrow", "rich", "numpy"}} & sys.modules.keys()))
+try:
+    cli({words!r})
+except SystemExit:
+    pass
+print("IMPORTED", *({heavy!r} & sys.modules.keys()))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1].strip() == "IMPORTED"
+
+
+def test_help_says_of_each_command_what_it_says_itself() -> None:
+    """What is listed without an import is the first sentence of the command's own help, each in one group."""
+    listed = [(name, summary) for group in GROUPS.values() for name, summary in group.items()]
+    own = {path[0]: each.get_short_help_str(limit=1000) for path, each in COMMANDS.items() if len(path) == 1}
+    assert sorted(listed) == sorted(own.items())
+
+
+def test_every_command_is_listed() -> None:
+    """A command that stands in a module and in no group would be found by nobody."""
+    modules = [import_module(f"pipeline.cli.{name}") for name in sorted(set(MODULES.values()))]
+    assert sorted(each.name for module in modules for each in module.COMMANDS) == sorted(MODULES)
+
+
+def test_commands_are_completed_by_name() -> None:
+    """A shell asks at every tab: names and options that begin so, with what they do."""
+    found = cli.shell_complete(click.Context(cli), "ex")
+    assert [(each.value, each.help) for each in found] == [
+        (name, COMMANDS[name,].get_short_help_str(limit=1000)) for name in ("explain", "export")
+    ]
+    assert {each.value for each in cli.shell_complete(click.Context(cli), "--")} == {"--help", "--version"}
 
 
 def test_the_installed_command_says_its_version() -> None:

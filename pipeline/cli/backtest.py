@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli.options import as_of_option, catalogs_option, format_options, loaded
-from pipeline.cli.output import as_json, plain, show, talk, write_rows
+from pipeline import api
+from pipeline.cli.options import FILE, as_of_option, catalogs_option, format_options
+from pipeline.cli.output import as_json, blaming, json_value, show, talk, write_rows
+from pipeline.evidence.backtest import backtest_data, errors_by, unanswered
+from pipeline.evidence.predict import predict_rows
+from pipeline.evidence.readers.measurements import read_measurements
 
 if TYPE_CHECKING:
     from datetime import date
-
-
-FILE = click.Path(dir_okay=False, path_type=Path)
+    from pathlib import Path
 
 
 @click.command()
@@ -39,17 +40,14 @@ def backtest(
       printf 'model,accelerator,quantity,value\\nllama-3.1-8b,h100,weight_bytes,16.1e9\\n' > my.csv
       capgrid backtest my.csv --by quantity
     """  # noqa: D301
-    from pipeline.evidence.backtest import backtest_data, errors_by, unanswered  # noqa: PLC0415
-    from pipeline.evidence.predict import predict_rows  # noqa: PLC0415
-    from pipeline.evidence.readers.measurements import read_measurements  # noqa: PLC0415
-
     names = [name.strip() for name in by.split(",") if name.strip()]
-    rows = predict_rows(read_measurements(files), loaded(catalogs_folder), as_of)
+    rows = predict_rows(read_measurements(files), api.catalogs(catalogs_folder), as_of)
     if predictions:
-        write_rows(rows.drop("measurement_row"), predictions)
+        with blaming(predictions):
+            write_rows(rows.drop("measurement_row"), predictions)
         talk(f"{rows.height} rows with predictions: {predictions}")
     if shape == "json":
-        click.echo(as_json(plain(backtest_data(rows, names))))
+        click.echo(as_json(json_value(backtest_data(rows, names))))
         return
     show(errors_by(rows, names), shape)
     for row in unanswered(rows).iter_rows(named=True):
