@@ -158,13 +158,13 @@ def run_script(connection: duckdb.DuckDBPyConnection, path: Path, what: str) -> 
 def opened(folder: Path, catalogs: Catalogs) -> duckdb.DuckDBPyConnection:
     """A read-only connection to a run, locked: it reads the run's files and nothing else.
 
-    A run whose folder was moved is opened from its Parquet instead of its database file.
+    A run whose folder was moved, or whose database an earlier version made with other macros, is opened from its
+    Parquet instead of its database file.
     """
     manifest = check_run(folder)
     folder = folder.resolve()
-    if manifest.get("folder") == str(folder):
-        connection = connected(folder)
-    else:
+    connection = connected(folder) if manifest.get("folder") == str(folder) else duckdb.connect()
+    if not has_macros(connection):
         connection = duckdb.connect()
         with blamed(folder):
             fill(connection, folder, catalogs)
@@ -172,6 +172,12 @@ def opened(folder: Path, catalogs: Catalogs) -> duckdb.DuckDBPyConnection:
     connection.sql("SET enable_external_access = false")
     connection.sql("SET lock_configuration = true")
     return connection
+
+
+def has_macros(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether a database has the macros that answers are written with."""
+    known = connection.sql("SELECT function_name FROM duckdb_functions() WHERE NOT internal").fetchall()
+    return {path.stem for path in sql_files("macros")} <= {name for (name,) in known}
 
 
 def connected(folder: Path) -> duckdb.DuckDBPyConnection:

@@ -365,9 +365,10 @@ def test_a_scheduler_needs_dask(place: Place) -> None:
 # ----- questions
 
 
-def files_read(connection: duckdb.DuckDBPyConnection, where: str) -> int:
+def files_read(connection: duckdb.DuckDBPyConnection, rows: str, **settings: str | None) -> int:
     """How many files a question of the curves opens."""
-    told = connection.sql(f"EXPLAIN ANALYZE SELECT sum(tpot_s) FROM estimates WHERE {where}").fetchall()[0][1]  # noqa: S608
+    sql = f"EXPLAIN ANALYZE SELECT sum(tpot_s) FROM {rows}"  # noqa: S608
+    told = connection.sql(sql, params=settings or None).fetchall()[0][1]
     read = re.search(r"Total Files Read: (\d+)", told)
     assert read is not None, told
     return int(read[1])
@@ -380,8 +381,11 @@ def test_questions_about_a_model_open_its_files_alone(place: Place) -> None:
     own, every = (len(list(folder.glob(f"estimates/model={name}/*.parquet"))) for name in ("gemma-3-4b", "*"))
     assert 1 < own < every
     with duckdb.connect(str(folder / "capgrid.duckdb"), read_only=True) as connection:
-        assert files_read(connection, "model = 'gemma-3-4b'") == own
-        assert files_read(connection, "true") == every
+        assert files_read(connection, "estimates WHERE model = 'gemma-3-4b'") == own
+        assert files_read(connection, "estimates") == every
+        plans = "plans($model, NULL, NULL, NULL, NULL, a_table := 'estimates')"
+        assert files_read(connection, plans, model="gemma-3-4b") == own
+        assert files_read(connection, plans, model=None) == every
 
 
 def test_a_folder_that_looks_like_a_column_adds_none(place: Place) -> None:
