@@ -12,9 +12,9 @@ import filelock
 from pipeline.answers.store import build
 from pipeline.core.files import check_own, make_folder
 from pipeline.fleet.demanded import write_fleets
-from pipeline.run.compute import compute, counted, write_tables
+from pipeline.run.compute import compute, count_plans, write_tables
 from pipeline.run.damage import remove_spoilt
-from pipeline.run.finished import LOCK, complete, completed, publish
+from pipeline.run.finished import LOCK, complete_manifest, publish, write_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,18 +51,20 @@ def make(
         The run's manifest.
     """
     check_own(job.folder)
-    manifest = completed(job)
+    manifest = complete_manifest(job)
     if manifest is None:
-        found = counted(job.axes)
-        with alone(job.folder):
-            manifest = completed(job) or made(job, catalogs, workers, version, said, executor, found)
+        found = count_plans(job.axes)
+        with hold_run(job.folder):
+            manifest = complete_manifest(job) or make_unpublished(
+                job, catalogs, workers, version, said, executor, found
+            )
     if is_published:
         publish(job.folder)
     return manifest
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def hold_run(folder: Path) -> Iterator[None]:
     """Hold a run's lock: who comes second waits, and finds it made. The system takes the lock from who is killed."""
     make_folder(folder)
     lock = filelock.FileLock(folder / LOCK)
@@ -78,7 +80,7 @@ def alone(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def made(
+def make_unpublished(
     job: Job, catalogs: Catalogs, workers: int, version: str, said: Callable[[Receipt], object],
     executor: str | Executor, found: Census,
 ) -> dict[str, Any]:  # fmt: skip
@@ -89,4 +91,4 @@ def made(
     fleets = write_fleets(job, catalogs)
     write_tables(job, catalogs)
     build(job.folder, catalogs)
-    return complete(job, found, receipts, fleets, time.perf_counter() - began, version)
+    return write_manifest(job, found, receipts, fleets, time.perf_counter() - began, version)

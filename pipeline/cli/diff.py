@@ -37,11 +37,11 @@ def diff(run_a: str | None, run_b: str | None, out: Path, top: int | None, shape
       capgrid diff 2026-11-21-default-0123456789 latest --json
     """  # noqa: D301
     from pipeline.answers.diff.difference import difference  # noqa: PLC0415
-    from pipeline.answers.diff.runs import chosen_runs  # noqa: PLC0415
-    from pipeline.run.damage import blamed  # noqa: PLC0415
+    from pipeline.answers.diff.runs import find_runs  # noqa: PLC0415
+    from pipeline.run.damage import blame  # noqa: PLC0415
 
-    runs = chosen_runs(out, run_a, run_b)
-    with blamed(*runs):
+    runs = find_runs(out, run_a, run_b)
+    with blame(*runs):
         found = difference(*runs)
     said(found, shape, top)
     if exit_code and not found.is_empty:
@@ -50,14 +50,14 @@ def diff(run_a: str | None, run_b: str | None, out: Path, top: int | None, shape
 
 def said(found: Difference, shape: str, top: int | None) -> None:
     """Print a difference."""
-    from pipeline.answers.diff.difference import as_data, as_markdown, as_text  # noqa: PLC0415
+    from pipeline.answers.diff.difference import difference_data, difference_markdown, difference_text  # noqa: PLC0415
 
     if shape == "json":
-        click.echo(as_json(plain(as_data(found, top))))
+        click.echo(as_json(plain(difference_data(found, top))))
     elif shape == "md":
-        click.echo(as_markdown(found, top or TOP))
+        click.echo(difference_markdown(found, top or TOP))
     elif shape == "table":
-        click.echo(as_text(found, top or TOP))
+        click.echo(difference_text(found, top or TOP))
     else:
         show(found.effects if top is None else found.effects.head(top), shape)
 

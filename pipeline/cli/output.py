@@ -141,12 +141,14 @@ def markdown(frame: pl.DataFrame) -> None:
     """Rows as a Markdown table, a line each."""
     import polars as pl  # noqa: PLC0415
 
-    from pipeline.publish.report.markdown import escaped  # noqa: PLC0415
-    from pipeline.publish.words import visible  # noqa: PLC0415
+    from pipeline.publish.report.markdown import escape  # noqa: PLC0415
+    from pipeline.publish.words import show_hidden  # noqa: PLC0415
 
     texts = {name for name, dtype in frame.schema.items() if dtype in {pl.String, pl.Enum, pl.Categorical}}
     told = frame.with_columns(
-        pl.Series(name, [each and visible(escaped(each, in_table=True)) for each in frame[name].to_list()], pl.String)
+        pl.Series(
+            name, [each and show_hidden(escape(each, in_table=True)) for each in frame[name].to_list()], pl.String
+        )
         for name in frame.columns
         if name in texts
     )
@@ -173,10 +175,10 @@ def table(frame: pl.DataFrame) -> None:
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    from pipeline.publish.words import visible  # noqa: PLC0415
+    from pipeline.publish.words import show_hidden  # noqa: PLC0415
 
     def seen(value: Any) -> str:
-        return "\n".join(map(visible, for_people(value).split("\n")))
+        return "\n".join(map(show_hidden, for_people(value).split("\n")))
 
     shown, needed = Table(box=None, header_style="bold", pad_edge=False), 0
     cells = {name: [seen(value) for value in frame[name].to_list()] for name in frame.columns}

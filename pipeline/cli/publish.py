@@ -176,9 +176,9 @@ def write_fleet(file: Path, asked: dict[str, Any], catalogs: Catalogs) -> str:
 
 def write_workbook(file: Path, plan: FleetPlan, catalogs: Catalogs, as_of: date, lang: str) -> pl.DataFrame:
     """The workbook whose formulas follow its inputs."""
-    from pipeline.publish.workbook.options import exported  # noqa: PLC0415
+    from pipeline.publish.workbook.options import export_workbook  # noqa: PLC0415
 
-    return exported(file, plan, catalogs, as_of, own_version(), typed(), lang)
+    return export_workbook(file, plan, catalogs, as_of, own_version(), typed(), lang)
 
 
 def own_version() -> str:
@@ -190,7 +190,7 @@ def own_version() -> str:
 
 def write_rows(file: Path, rows: pl.DataFrame, title: str, notes: Sequence[tuple[str, str]], day: date) -> None:
     """Rows as the kind of file that its name says."""
-    from pipeline.publish.tables import write_csv, write_parquet, write_xlsx  # noqa: PLC0415
+    from pipeline.publish.tables import write_csv, write_plain_parquet, write_xlsx  # noqa: PLC0415
 
     suffix = file.suffix.lower()
     if suffix == ".xlsx":
@@ -198,7 +198,7 @@ def write_rows(file: Path, rows: pl.DataFrame, title: str, notes: Sequence[tuple
     elif suffix == ".csv":
         write_csv(flat(rows), file)
     else:
-        write_parquet(rows, file)
+        write_plain_parquet(rows, file)
 
 
 # ----- a forecast
@@ -206,10 +206,10 @@ def write_rows(file: Path, rows: pl.DataFrame, title: str, notes: Sequence[tuple
 
 def write_forecast(file: Path, asked: dict[str, Any], catalogs: Catalogs) -> str:
     """What the fleet will cost, a row for each month."""
-    from pipeline.publish.focus import NOTES, forecast  # noqa: PLC0415
+    from pipeline.publish.focus import NOTES, cost_forecast  # noqa: PLC0415
 
     plan = plan_of(asked, catalogs)
-    rows = forecast(plan, catalogs, asked["as_of"], asked["months"])
+    rows = cost_forecast(plan, catalogs, asked["as_of"], asked["months"])
     made = [("Made by", f"capgrid {own_version()}"), ("Command", typed()), *NOTES]
     write_rows(file, rows, "What a fleet will cost, month by month", made, asked["as_of"])
     first, last = rows["ChargePeriodStart"][0], rows["ChargePeriodEnd"][-1]
@@ -221,13 +221,13 @@ def write_forecast(file: Path, asked: dict[str, Any], catalogs: Catalogs) -> str
 
 def write_answer(file: Path, asked: dict[str, Any], catalogs: Catalogs) -> str:
     """The answer to a question of a run."""
-    from pipeline.answers.ask import ask, find  # noqa: PLC0415
+    from pipeline.answers.ask import answer_rows, find  # noqa: PLC0415
 
     question = find(asked["answer"])
     settings = resolved(narrowed(asked), catalogs)
     run, day = run_of(question, asked)
     with connected(question, catalogs, asked["out"], run) as connection:
-        rows = ask(connection, question, settings)
+        rows = answer_rows(connection, question, settings)
     told = f"run {run}" if run else f"the bundled grid {question.grid}"
     write_rows(file, rows, question.question, about(question, settings, told), day)
     return f"{rows.height:,} rows of {told}"

@@ -45,26 +45,26 @@ def report(
       capgrid report --lang zh --file report.html
     """  # noqa: D301
     from pipeline.publish.report.build import write_report  # noqa: PLC0415
-    from pipeline.run.damage import blamed  # noqa: PLC0415
+    from pipeline.run.damage import blame  # noqa: PLC0415
     from pipeline.run.finished import find_run  # noqa: PLC0415
 
     folder = find_run(out, run_id)
     catalogs = loaded(catalogs_folder)
     wanted = [catalogs.resolve("model", name) for name in models]
     before = since_before(out, folder, against)
-    with blamed(folder):
+    with blame(folder):
         path = write_report(folder, lang, file, before, catalogs=catalogs, models=wanted)
     talk(f"{path} and {path.with_suffix('.md').name}: {path.stat().st_size:,} bytes, no network needed")
 
 
 def since_before(out: Path, folder: Path, against: str | None) -> Difference | None:
     """What changed since the run before of the same grid, or since a named one; none where there is none."""
-    from pipeline.answers.diff.runs import chosen, complete_runs  # noqa: PLC0415
+    from pipeline.answers.diff.runs import complete_runs, find_run_at  # noqa: PLC0415
     from pipeline.core.errors import RunError  # noqa: PLC0415
     from pipeline.run.finished import check_run  # noqa: PLC0415
 
     if against:
-        return compared(chosen(out, against), folder)
+        return compared(find_run_at(out, against), folder)
     runs = complete_runs(out)
     names = [each.name for each in runs]
     earlier = runs[: names.index(folder.name)] if folder.name in names else []
@@ -84,9 +84,9 @@ def compared(old: Path, new: Path) -> Difference:
         RunError: one of them is damaged.
     """
     from pipeline.answers.diff.difference import difference  # noqa: PLC0415
-    from pipeline.run.damage import blamed  # noqa: PLC0415
+    from pipeline.run.damage import blame  # noqa: PLC0415
 
-    with blamed(old, new):
+    with blame(old, new):
         return difference(old, new)
 
 

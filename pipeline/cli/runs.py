@@ -172,11 +172,11 @@ def ask(
       capgrid ask max_batch --model llama-3.1-8b --accelerator h100
       capgrid ask devices_needed --model llama-3.1-8b --set requests_per_s=20
     """  # noqa: D301
-    from pipeline.answers.ask import answers, find  # noqa: PLC0415
-    from pipeline.answers.ask import ask as answered  # noqa: PLC0415
+    from pipeline.answers.ask import all_answers, find  # noqa: PLC0415
+    from pipeline.answers.ask import answer_rows as answered  # noqa: PLC0415
 
     if question is None:
-        show(listing(list(answers().values())), shape)
+        show(listing(list(all_answers().values())), shape)
         return
     answer, catalogs = find(question), loaded(catalogs_folder)
     with connected(answer, catalogs, out, run_id) as connection:
@@ -207,14 +207,14 @@ def resolved(settings: dict[str, str | None], catalogs: Catalogs) -> dict[str, s
 
 def connected(answer: Answer, catalogs: Catalogs, out: Path, run_id: str | None) -> duckdb.DuckDBPyConnection:
     """A connection to the run that a question is about: the one asked for, or its own bundled grid."""
-    from pipeline.answers.store import opened  # noqa: PLC0415
+    from pipeline.answers.store import open_run  # noqa: PLC0415
     from pipeline.run.finished import find_run  # noqa: PLC0415
 
     if answer.grid and run_id is None:
-        from pipeline.answers.own_grid import opened_grid  # noqa: PLC0415
+        from pipeline.answers.own_grid import open_grid  # noqa: PLC0415
 
-        return opened_grid(answer.grid, catalogs)
-    return opened(find_run(out, run_id), catalogs)
+        return open_grid(answer.grid, catalogs)
+    return open_run(find_run(out, run_id), catalogs)
 
 
 @click.command()
@@ -231,11 +231,11 @@ def sql(query: str, run_id: str | None, out: Path, catalogs_folder: Path | None,
       capgrid sql "SHOW TABLES"
       capgrid sql "SELECT accelerator, max(batch_max) FROM capacity WHERE model = 'llama-3.1-8b' GROUP BY 1"
     """  # noqa: D301
-    from pipeline.answers.store import opened  # noqa: PLC0415
+    from pipeline.answers.store import open_run  # noqa: PLC0415
     from pipeline.answers.store import query as rows  # noqa: PLC0415
     from pipeline.run.finished import find_run  # noqa: PLC0415
 
-    with opened(find_run(out, run_id), loaded(catalogs_folder)) as connection:
+    with open_run(find_run(out, run_id), loaded(catalogs_folder)) as connection:
         show(rows(connection, query), shape)
 
 

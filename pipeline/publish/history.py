@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 from polars import col
 
+from pipeline.answers.diff.words import many
 from pipeline.core.errors import RunError
 from pipeline.core.files import whole
 
@@ -83,18 +84,18 @@ def beyond_bounds(found: pl.DataFrame, history: pl.DataFrame, grid: str) -> list
     lost = col("value").is_null() != col("usual").is_null()
     rows = found.join(before, on="figure", how="inner", maintain_order="left").with_columns(factor=factor)
     return [
-        f"{row['figure']}: {shown(row['value'])}, over {row['nights']} {'night' if row['nights'] == 1 else 'nights'} "
-        f"{shown(row['usual'])} in the median; {row['factor']:g} times is the bound"
+        f"{row['figure']}: {figure_words(row['value'])}, over {many(row['nights'], 'night')} "
+        f"{figure_words(row['usual'])} in the median; {row['factor']:g} times is the bound"
         for row in rows.filter(far | lost).iter_rows(named=True)
     ]
 
 
-def shown(value: float | None) -> str:
+def figure_words(value: float | None) -> str:
     """A figure in words."""
     return "unknown" if value is None else f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"  # noqa: PLR2004
 
 
-def remember(out: Path, found: pl.DataFrame, run: str, as_of: date, grid: str) -> None:
+def remember_night(out: Path, found: pl.DataFrame, run: str, as_of: date, grid: str) -> None:
     """Put the figures of a good run beside those of the nights before; the same run counts once."""
     tonight = found.select(
         pl.lit(run).alias("run"), pl.lit(as_of).alias("as_of"), pl.lit(grid).alias("grid"), "figure", "kind", "value"

@@ -34,7 +34,7 @@ CODE = "capgrid.code"
 """In the metadata of columns.parquet: fingerprints of the code that made the run."""
 
 
-def complete(
+def write_manifest(
     job: Job, found: Census, receipts: list[Receipt], fleets: int, seconds: float, version: str
 ) -> dict[str, Any]:
     """Write the manifest: from now on the run is complete."""
@@ -69,18 +69,18 @@ def own_files(folder: Path) -> dict[str, Path]:
     return {name: path for name, path in paths.items() if not any(fnmatch(name, other) for other in WRITTEN_FROM)}
 
 
-def completed(job: Job) -> dict[str, Any] | None:
+def complete_manifest(job: Job) -> dict[str, Any] | None:
     """The manifest of the same run where it is complete already, byte for byte: then there is nothing to compute."""
     try:
         manifest = check_run(job.folder)
     except RunError:
         return None
-    if manifest.get("content_key") != job.key or changed(job.folder, manifest):
+    if manifest.get("content_key") != job.key or changed_files(job.folder, manifest):
         return None
     return manifest | {"unchanged": True}
 
 
-def changed(folder: Path, manifest: dict[str, Any]) -> list[str]:
+def changed_files(folder: Path, manifest: dict[str, Any]) -> list[str]:
     """Files of a run whose bytes are not those that it wrote."""
     return [name for name, wrote in manifest.get("sha256", {}).items() if digest(folder / name) != wrote]
 

@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from pipeline.answers.ask import Answer, answers, ask
-from pipeline.answers.store import opened
+from pipeline.answers.ask import Answer, all_answers, answer_rows
+from pipeline.answers.store import open_run
 from pipeline.cli.runs import connected
 from pipeline.core.errors import UnknownNameError
 from pipeline.core.places import bundled
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from pipeline.facts.catalog import Catalogs
 
-ANSWERS = answers()
+ANSWERS = all_answers()
 SAMPLES = {
     "model": "llama-3.1-8b",
     "accelerator": "h100-sxm-80gb",
@@ -48,7 +48,7 @@ def answered(small: Any, bundled_catalogs: Catalogs) -> Callable[..., pl.DataFra
 
     def of(name: str, **settings: str) -> pl.DataFrame:
         with connected(ANSWERS[name], bundled_catalogs, small.out, None) as connection:
-            return ask(connection, ANSWERS[name], settings)
+            return answer_rows(connection, ANSWERS[name], settings)
 
     return of
 
@@ -146,7 +146,7 @@ def test_plans_keeps_the_rows_of_a_name_and_no_other(
     of = f"{', '.join(usual)}, some_devices := {last}, a_table := '{table}'"
     sql = f"SELECT count(*) AS rows, min({column}) = max({column}) AS is_one FROM plans({of})"  # noqa: S608
     names = f"SELECT {column} AS name, count(*) AS rows FROM {table} GROUP BY ALL ORDER BY ALL"  # noqa: S608
-    with opened(small.folder, bundled_catalogs) as connection:
+    with open_run(small.folder, bundled_catalogs) as connection:
         every = connection.sql(names).pl()
         name, rows = every.row(0)
         settings = dict.fromkeys(NARROWED)
@@ -162,8 +162,8 @@ def test_a_run_without_the_macro_answers_too(own_small: Any, bundled_catalogs: C
     manifest = json.loads(path.read_text(encoding="utf-8"))
     manifest["files"][database.name] = database.stat().st_size
     path.write_text(json.dumps(manifest | {"folder": str(own_small.folder)}), encoding="utf-8")
-    with opened(own_small.folder, bundled_catalogs) as connection:
-        assert ask(connection, ANSWERS["energy"], {"model": SAMPLES["model"]}).height
+    with open_run(own_small.folder, bundled_catalogs) as connection:
+        assert answer_rows(connection, ANSWERS["energy"], {"model": SAMPLES["model"]}).height
 
 
 @pytest.mark.parametrize("name", ANSWERS)

@@ -20,7 +20,7 @@ from pipeline.grid.selection import read_grid
 from pipeline.grid.tables import book_for
 from pipeline.run import compute as runs
 from pipeline.run import partitions as parting
-from pipeline.run.compute import counted
+from pipeline.run.compute import count_plans
 from pipeline.run.executors import Receipt, local
 from pipeline.run.forecast import forecast
 from pipeline.run.partitions import by_kinds
@@ -175,7 +175,7 @@ def test_files_of_another_cut_do_not_stay(place: Place, monkeypatch: pytest.Monk
 def test_the_census_of_parts_is_that_of_the_whole() -> None:
     """However few rows it keeps while it counts."""
     axes = small()
-    whole = counted(axes)
+    whole = count_plans(axes)
     found = [census({**axes, "model": each}, book_for(each)) for each in by_kinds(axes["model"])]
     alone = [
         census({**axes, "model": each, "accelerator": axes["accelerator"][at : at + 1]}, book_for(each))
@@ -327,7 +327,7 @@ def test_few_partitions_are_in_flight_at_once(tmp_path: Path, monkeypatch: pytes
             done += 1
             yield pair
 
-    monkeypatch.setattr(executors, "handed_over", watched)
+    monkeypatch.setattr(executors, "hand_over", watched)
     receipts: list[Receipt] = list(local(counting_worker.work, list(range(100)), 2))
     assert sorted(each.estimates_rows for each in receipts) == list(range(100))
     assert most <= 2 * executors.AHEAD

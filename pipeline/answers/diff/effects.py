@@ -34,17 +34,17 @@ PLAN = pl.format("{}/{} {}", "weights", "kv", "engine")
 """How a device is used, short: number formats of weights and KV cache, engine."""
 
 
-def changes(pair: Pair, reach: Reach) -> list[pl.DataFrame]:
+def column_changes(pair: Pair, reach: Reach) -> list[pl.DataFrame]:
     """Every column of a table that changed in rows that both runs have."""
     found = []
     for column in pair.columns:
         cells = pair.changed(column)
         if cells.height:
-            found.append(summed_up(cells, pair.table, column, reach))
+            found.append(sum_up(cells, pair.table, column, reach))
     return found
 
 
-def summed_up(cells: pl.DataFrame, table: str, column: str, reach: Reach) -> pl.DataFrame:
+def sum_up(cells: pl.DataFrame, table: str, column: str, reach: Reach) -> pl.DataFrame:
     """Changed cells of one column by model, device and causes: how many, how far, and the farthest."""
     dtype = cells.schema["old_value"]
     is_number = dtype.is_numeric()
@@ -74,7 +74,7 @@ def summed_up(cells: pl.DataFrame, table: str, column: str, reach: Reach) -> pl.
         said = said.drop("old_value", "new_value")
     if "demand" in by:
         said = said.with_columns(workload="demand")
-    return shaped(said, table, "change", column)
+    return as_effects(said, table, "change", column)
 
 
 def ratio() -> pl.Expr:
@@ -89,7 +89,7 @@ def far(is_count: bool) -> pl.Expr:  # noqa: FBT001
     return pl.when(moved.is_finite()).then(moved).otherwise(0.0)
 
 
-def shaped(frame: pl.DataFrame, table: str, effect: str, question: str | None = None) -> pl.DataFrame:
+def as_effects(frame: pl.DataFrame, table: str, effect: str, question: str | None = None) -> pl.DataFrame:
     """Rows as effects: every column there, in order."""
     fixed = {"table": pl.lit(table), "effect": pl.lit(effect), **({"question": pl.lit(question)} if question else {})}
     whole = frame.with_columns(**fixed)
@@ -100,17 +100,17 @@ def shaped(frame: pl.DataFrame, table: str, effect: str, question: str | None = 
 # ----- plans that only one run has
 
 
-def alone(pair: Pair, reach: Reach) -> list[pl.DataFrame]:
+def plan_turnover(pair: Pair, reach: Reach) -> list[pl.DataFrame]:
     """Plans that came, and plans that are gone, by the value that only one run knows."""
     found = []
     for is_new, effect in ((True, "added"), (False, "gone")):
         rows = pair.alone(is_new=is_new)
         if rows.height:
-            found.append(shaped(grouped(rows, pair, reach, is_new=is_new), pair.table, effect))
+            found.append(as_effects(group_turnover(rows, pair, reach, is_new=is_new), pair.table, effect))
     return found
 
 
-def grouped(rows: pl.DataFrame, pair: Pair, reach: Reach, *, is_new: bool) -> pl.DataFrame:
+def group_turnover(rows: pl.DataFrame, pair: Pair, reach: Reach, *, is_new: bool) -> pl.DataFrame:
     """Rows of one run by what the other does not know: a model, a device, a demand ...; else by what may run."""
     other = pair.old if is_new else pair.new
     axes = [*(["demand"] if "demand" in rows.columns else []), *AXES]
@@ -123,13 +123,13 @@ def grouped(rows: pl.DataFrame, pair: Pair, reach: Reach, *, is_new: bool) -> pl
     named = rows.with_columns(question=question.fill_null("plan"), value=value, words=words)
     counts = named.group_by("question", "value", "words", maintain_order=True).agg(
         rows=pl.len().cast(pl.Int64),
-        model=only("model"), accelerator=only("accelerator"), workload=only("workload"),
+        model=only_value("model"), accelerator=only_value("accelerator"), workload=only_value("workload"),
     )  # fmt: skip
     told = {"new" if is_new else "old": col("value")}
     return counts.with_columns(**told, causes=reach.named(counts["words"]))
 
 
-def only(name: str) -> pl.Expr:
+def only_value(name: str) -> pl.Expr:
     """The one value that a group has of a name."""
     return pl.when(col(name).n_unique() == 1).then(col(name).cast(pl.String).first())
 
@@ -140,13 +140,13 @@ MEANS = ("vram_bytes", "ttft_s", "tpot_s", "output_tokens_per_s", "usd_per_mtok_
 """What is compared of curves: the mean of each over the batches, for each kind of plan."""
 
 
-def curves(a: Path, b: Path, grids: tuple[Grid, Grid], reach: Reach) -> list[pl.DataFrame]:
+def curve_changes(a: Path, b: Path, grids: tuple[Grid, Grid], reach: Reach) -> list[pl.DataFrame]:
     """The curves of two runs by model, formats, engine, device and workload, over what both grids have."""
     batches = sorted({*grids[0].batches} & {*grids[1].batches})
     parallel = [plan for plan in grids[0].parallel if plan in grids[1].parallel]
     if not batches or not parallel:
         return []
-    old, new = (means(folder, batches, pl.DataFrame(parallel)) for folder in (a, b))
+    old, new = (curve_means(folder, batches, pl.DataFrame(parallel)) for folder in (a, b))
     by = [*AXES[:6], "curves"]
     pairs = old.join(new, on=by, suffix="_b", maintain_order="left")
     found = []
@@ -154,11 +154,11 @@ def curves(a: Path, b: Path, grids: tuple[Grid, Grid], reach: Reach) -> list[pl.
         told = pairs.select(*AXES[:6], old_value=column, new_value=f"{column}_b", parallel=pl.lit("all plans"))
         cells = told.filter(differs(pl.Float64()))
         if cells.height:
-            found.append(summed_up(cells, "estimates", column, reach))
+            found.append(sum_up(cells, "estimates", column, reach))
     return found
 
 
-def means(folder: Path, batches: Sequence[int], parallel: pl.DataFrame) -> pl.DataFrame:
+def curve_means(folder: Path, batches: Sequence[int], parallel: pl.DataFrame) -> pl.DataFrame:
     """The means of a run's curves, streamed over its files."""
     files = folder / "estimates" / "*" / "*.parquet"
     rows = pl.scan_parquet(pattern(folder, files), hive_partitioning=False).filter(col("batch").is_in(list(batches)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 from polars import col
 
-from pipeline.answers.diff.effects import PLAN, ratio, shaped
+from pipeline.answers.diff.effects import PLAN, as_effects, ratio
 from pipeline.answers.diff.reach import EXISTS
 from pipeline.answers.diff.rows import SAME_RATIO
 
@@ -62,7 +62,7 @@ def flips(pair: Pair, reach: Reach) -> list[pl.DataFrame]:
     )
     found: list[pl.DataFrame] = []
     for question in questions:
-        flipped = of_question(question, pair, old, new, reach)
+        flipped = question_flips(question, pair, old, new, reach)
         if question.name == "cheapest_plan" and found:  # another device is another plan: told once
             flipped = flipped.join(found[0], on=["model", "workload"], how="anti", nulls_equal=True)
         found.append(flipped)
@@ -78,12 +78,12 @@ def winners(question: Question, rows: pl.DataFrame) -> pl.DataFrame:
     return best.with_columns(answer=question.answer)
 
 
-def of_question(q: Question, pair: Pair, old: pl.DataFrame, new: pl.DataFrame, reach: Reach) -> pl.DataFrame:
+def question_flips(q: Question, pair: Pair, old: pl.DataFrame, new: pl.DataFrame, reach: Reach) -> pl.DataFrame:
     """One question asked of both runs, where the answers differ."""
     by = list(q.by)
     asked = [rows.select(col(by).cast(pl.String)).unique() for rows in (old, new)]
     shared = asked[0].join(asked[1], on=by)
-    first, last = (told(q, pair, winners(q, one), other, reach) for one, other in ((old, new), (new, old)))
+    first, last = (winners_beside(q, pair, winners(q, one), other, reach) for one, other in ((old, new), (new, old)))
     both = first.join(last, on=by, how="full", coalesce=True, suffix="_b").join(shared, on=by, how="semi")
     flipped = both.filter(col("answer").ne_missing(col("answer_b")))
     words = pl.concat_str(
@@ -103,10 +103,10 @@ def of_question(q: Question, pair: Pair, old: pl.DataFrame, new: pl.DataFrame, r
         values = values.with_columns(model=pl.coalesce("model", "model_b"), workload="demand")
     if "accelerator" not in by:
         values = values.drop("accelerator", strict=False)
-    return shaped(values.with_columns(causes=reach.named(values["words"])), pair.table, "flip", q.name)
+    return as_effects(values.with_columns(causes=reach.named(values["words"])), pair.table, "flip", q.name)
 
 
-def told(q: Question, pair: Pair, best: pl.DataFrame, other: pl.DataFrame, reach: Reach) -> pl.DataFrame:
+def winners_beside(q: Question, pair: Pair, best: pl.DataFrame, other: pl.DataFrame, reach: Reach) -> pl.DataFrame:
     """The winners of one run: whether they moved in the other, and what may be behind it."""
     holds = pl.lit(True) if q.holds is None else col(q.holds) > 0
     there = other.select(*pair.keys, other_value=q.least, other_holds=holds, is_there=pl.lit(True))

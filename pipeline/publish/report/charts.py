@@ -116,12 +116,17 @@ def charts(say: Words, accelerators: Sequence[str]) -> dict[str, dict[str, Any]]
     shapes = alt.Scale(domain=domain, range=[SHAPES[at % len(SHAPES)] for at, _ in enumerate(domain)])
     shape = alt.Shape("accelerator:N", scale=shapes, legend=None)
     kit = Kit(alt, say, alt.Scale(domain=domain, range=colours), shape)
-    made = {"curves": curves(kit), "cost": cost(kit), "front": front(kit), "memory": memory(kit)}
-    specs = {name: styled(alt, chart, say(f"charts.{name}_described")).to_dict() for name, chart in made.items()}
+    made = {
+        "curves": curves_chart(kit),
+        "cost": cost_chart(kit),
+        "front": front_chart(kit),
+        "memory": memory_chart(kit),
+    }
+    specs = {name: style_chart(alt, chart, say(f"charts.{name}_described")).to_dict() for name, chart in made.items()}
     return {name: vl_convert.vegalite_to_vega(spec) for name, spec in specs.items()}
 
 
-def styled(alt: Any, chart: Any, described: str) -> Any:
+def style_chart(alt: Any, chart: Any, described: str) -> Any:
     """A chart that is as wide as its place and takes its colours from the page."""
     return (
         chart.properties(
@@ -140,7 +145,7 @@ def styled(alt: Any, chart: Any, described: str) -> Any:
     )  # fmt: skip
 
 
-def curves(kit: Kit) -> Any:
+def curves_chart(kit: Kit) -> Any:
     """Throughput against time per output token, batch by batch, with the objective."""
     alt = kit.alt
     x = alt.X("tpot_ms:Q", title=kit.say("charts.tpot_axis"), scale=kit.log, axis=kit.few())
@@ -163,7 +168,7 @@ def curves(kit: Kit) -> Any:
     return (rule + line + dots + label).properties(height=HEIGHT)
 
 
-def cost(kit: Kit) -> Any:
+def cost_chart(kit: Kit) -> Any:
     """Cost per million output tokens of each accelerator's best plan, with its interval."""
     alt, y = kit.alt, kit.rows()
     scale, title = alt.Scale(type="log", padding=24, nice=False), kit.say("charts.usd_axis")
@@ -185,7 +190,7 @@ def cost(kit: Kit) -> Any:
     return drawn.properties(height=alt.Step(ROW + 8))
 
 
-def front(kit: Kit) -> Any:
+def front_chart(kit: Kit) -> Any:
     """Plans that no other beats in both cost and time of a whole request."""
     alt = kit.alt
     x = alt.X("e2e_s:Q", title=kit.say("charts.e2e_axis"), scale=kit.log, axis=kit.few())
@@ -202,7 +207,7 @@ def front(kit: Kit) -> Any:
     return drawn.properties(height=HEIGHT)
 
 
-def memory(kit: Kit) -> Any:
+def memory_chart(kit: Kit) -> Any:
     """What fills one device of each accelerator's best plan."""
     alt, y = kit.alt, kit.rows()
     names = [kit.say(f"parts.{part}") for part in PARTS]
