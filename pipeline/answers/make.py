@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import filelock
@@ -55,9 +56,8 @@ def make(
     if manifest is None:
         found = count_plans(job.axes)
         with hold_run(job.folder):
-            manifest = complete_manifest(job) or make_unpublished(
-                job, catalogs, workers, version, said, executor, found
-            )
+            parts = partial(compute, job, workers, said, executor)
+            manifest = complete_manifest(job) or make_unpublished(job, catalogs, version, found, parts)
     if is_published:
         publish(job.folder)
     return manifest
@@ -81,13 +81,12 @@ def hold_run(folder: Path) -> Iterator[None]:
 
 
 def make_unpublished(
-    job: Job, catalogs: Catalogs, workers: int, version: str, said: Callable[[Receipt], object],
-    executor: str | Executor, found: Census,
-) -> dict[str, Any]:  # fmt: skip
+    job: Job, catalogs: Catalogs, version: str, found: Census, compute_parts: Callable[[], list[Receipt]]
+) -> dict[str, Any]:
     """Make a run; nobody finds it yet."""
     began = time.perf_counter()
     remove_spoilt(job.folder)
-    receipts = compute(job, workers, said, executor)
+    receipts = compute_parts()
     fleets = write_fleets(job, catalogs)
     write_tables(job, catalogs)
     build(job.folder, catalogs)

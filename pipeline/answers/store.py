@@ -33,10 +33,8 @@ TABLES = {
     "facts": "Every catalog fact, with the source that says so.",
     "columns": "Every published column: unit, description, source of its formula, inputs.",
 }
-CATALOGS = {
-    "models": "model", "accelerators": "accelerator", "formats": "format", "engines": "engine", "workloads": "workload",
-    "prices": "price", "measurements": "measurement",
-}  # fmt: skip
+KINDS = ("model", "accelerator", "format", "engine", "workload", "price", "measurement")
+"""Catalogs that are shown as tables, each named after its entries."""
 
 
 def literal(text: str) -> str:
@@ -85,11 +83,11 @@ def fill(connection: duckdb.DuckDBPyConnection, folder: Path, catalogs: Catalogs
         source = f"read_parquet({literal(pattern(folder, path))}, {BY_FOLDER if is_by_folder(path) else AS_FILES})"
         connection.sql(f"CREATE {what} {name} AS FROM {source}")
         comment(connection, what, name, TABLES[name])
-    for name, kind in CATALOGS.items():
+    for kind in KINDS:
         connection.register("frame", catalogs.frames[kind].to_arrow())
-        connection.sql(f"CREATE TABLE {name} AS FROM frame")
+        connection.sql(f"CREATE TABLE {kind}s AS FROM frame")
         connection.unregister("frame")
-        comment(connection, "TABLE", name, f"The catalog of {name}.")
+        comment(connection, "TABLE", f"{kind}s", f"The catalog of {kind}s.")
     for path in sql_files("views"):
         run_script(connection, path, "VIEW")
     comment_columns(connection)

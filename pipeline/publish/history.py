@@ -21,14 +21,13 @@ NIGHTS = 30
 """Nights that bounds are taken from, the newest of a grid."""
 KEPT_NIGHTS = 1000
 """Nights that are kept."""
-WATCHED = ("batch_max", "context_max_tokens", "vram_bytes", "ttft_s", "tpot_s", "output_tokens_per_s",
-           "usd_per_mtok_output")  # fmt: skip
+WATCHED = ["batch_max", "context_max_tokens", "vram_bytes", "ttft_s", "tpot_s"]
+WATCHED += ["output_tokens_per_s", "usd_per_mtok_output"]
 """Columns of `capacity` whose quantiles are watched."""
 QUANTILES = {"p05": 0.05, "p50": 0.5, "p95": 0.95}
 FACTORS = {"rows": 1.25, "quantile": 1.5, "share": 1.25}
 """How far a figure of each kind may be from its median of the nights before, either way: judgement, not measurement."""
-SCHEMA = {"run": pl.String, "as_of": pl.Date, "grid": pl.String, "figure": pl.String, "kind": pl.String,
-          "value": pl.Float64}  # fmt: skip
+SCHEMA = dict.fromkeys(("run", "as_of", "grid", "figure", "kind"), pl.String) | {"as_of": pl.Date, "value": pl.Float64}
 
 
 def figures(folder: Path, rows: Mapping[str, int]) -> pl.DataFrame:
@@ -76,9 +75,11 @@ def read_history(out: Path) -> pl.DataFrame:
 
 def beyond_bounds(found: pl.DataFrame, history: pl.DataFrame, grid: str) -> list[str]:
     """A sentence for each figure that is too far from its median over the nights before of the same grid."""
-    before = history.filter(grid=grid).group_by("figure", maintain_order=True).agg(
-        usual=col("value").tail(NIGHTS).median(), nights=col("value").tail(NIGHTS).len()
-    )  # fmt: skip
+    before = (
+        history.filter(grid=grid)
+        .group_by("figure", maintain_order=True)
+        .agg(usual=col("value").tail(NIGHTS).median(), nights=col("value").tail(NIGHTS).len())
+    )
     factor = col("kind").replace_strict(FACTORS, return_dtype=pl.Float64)
     far = (col("value") > col("usual") * factor) | (col("value") < col("usual") / factor)
     lost = col("value").is_null() != col("usual").is_null()

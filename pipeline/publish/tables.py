@@ -123,10 +123,12 @@ def as_cells(frame: pl.DataFrame) -> pl.DataFrame:
         pl.col(floats).cast(pl.Float64), pl.col(pl.Null, pl.Duration).cast(pl.String)
     )
     return told.with_columns(
-        pl.when(pl.col(name).is_finite()).then(pl.col(name)) if dtype == pl.Float64
+        pl.when(pl.col(name).is_finite()).then(pl.col(name))
+        if dtype == pl.Float64
         else pl.col(name).str.slice(0, MOST_CHARACTERS)
-        for name, dtype in told.schema.items() if dtype in {pl.Float64, pl.String}
-    )  # fmt: skip
+        for name, dtype in told.schema.items()
+        if dtype in {pl.Float64, pl.String}
+    )
 
 
 def native_table(book: Book, sheet: Any, frame: pl.DataFrame) -> None:

@@ -45,7 +45,11 @@ def write_manifest(
     known = {name: sha for receipt in receipts for name, sha in receipt.files.items()}
     files = own_files(job.folder)
     manifest = {
-        "run": job.id, "capgrid_version": version, "as_of": job.as_of, "grid": asdict(job.grid), "content_key": job.key,
+        "run": job.id,
+        "capgrid_version": version,
+        "as_of": job.as_of,
+        "grid": asdict(job.grid),
+        "content_key": job.key,
         "folder": str(job.folder.resolve()),
         "plans": asdict(found) | {"dropped": {k: v for k, v in found.dropped.items() if v}},
         "rows": {
@@ -58,7 +62,7 @@ def write_manifest(
         "seconds": round(seconds, 3),
         "files": {name: path.stat().st_size for name, path in files.items()},
         "sha256": {name: known.get(name) or digest(path) for name, path in files.items()},
-    }  # fmt: skip
+    }
     write_json(manifest, job.folder / MANIFEST)
     return manifest
 

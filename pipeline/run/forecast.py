@@ -49,9 +49,13 @@ def forecast(axes: Axes) -> Forecast:
     parts = partitions(axes)
     footers = FOOTER_BYTES * sum(len(part.models) for part in parts)
     return Forecast(
-        found, capacity, estimates, int(2 * capacity * row_bytes["capacity"]) + footers,
-        int(estimates * row_bytes["estimates"]) + footers, len(parts),
-    )  # fmt: skip
+        found,
+        capacity,
+        estimates,
+        int(2 * capacity * row_bytes["capacity"]) + footers,
+        int(estimates * row_bytes["estimates"]) + footers,
+        len(parts),
+    )
 
 
 def sample_row_bytes(axes: Axes) -> dict[str, float]:

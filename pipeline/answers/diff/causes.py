@@ -14,17 +14,19 @@ from pipeline.facts.prices import OFFER, in_force, price_name
 from pipeline.grid.selection import PARALLEL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import date
 
     from pipeline.answers.diff.inputs import Run
+    from pipeline.grid.selection import Grid
 
 CALIBRATION = ("kernel", "architecture", "band", "calibration")
 """Kinds of entry that say what formulas achieve, not what a thing is."""
 DATED = {"price": "usd_per_hour", "ownership": "purchase_usd"}
 """Kinds of entry that hold from a day on, and the field that says what they cost."""
-AXIS_OF = {"models": "model", "weights": "weights", "kv": "kv", "engines": "engine", "accelerators": "accelerator",
-           "workloads": "workload", "parallel": "parallel", "batches": "batch"}  # fmt: skip
+LISTS = ["models", "weights", "kv", "engines", "accelerators", "workloads", "parallel", "batches"]
+CROSSED = ["model", "weights", "kv", "engine", "accelerator", "workload", "parallel", "batch"]
+AXIS_OF = dict(zip(LISTS, CROSSED, strict=True))
 """The list of a grid, and the axis that it makes."""
 
 ALL = "*"
@@ -166,33 +168,38 @@ def offer_cost(inputs: Inputs, offer: pl.Expr) -> str | None:
 # ----- the grid
 
 
-def grid_causes(a: Any, b: Any, entries: Iterable[Cause]) -> Iterator[Cause]:
+def grid_causes(a: Grid, b: Grid, entries: Iterable[Cause]) -> Iterator[Cause]:
     """What two grids cross otherwise; values that came or went with their catalog entry are its doing."""
-    told = {each for cause in entries for each in cause.gained}
+    by_entry = {each for cause in entries for each in cause.gained}
     for field, axis in AXIS_OF.items():
-        old, new = ([word_of(each) for each in getattr(grid, field)] for grid in (a, b))
-        lost = [each for each in old if each not in new and (axis, each) not in told]
-        more = [each for each in new if each not in old and (axis, each) not in told]
-        if lost or more:
-            gained = tuple((axis, each) for each in [*lost, *more])
-            yield list_cause(field, lost, more, gained)
-    for field in ("setups", "fleets"):
-        old, new = ([json.dumps(each, sort_keys=True) for each in getattr(grid, field)] for grid in (a, b))
-        lost, more = [each for each in old if each not in new], [each for each in new if each not in old]
+        words = ([word_of(each) for each in getattr(grid, field)] for grid in (a, b))
+        lost, more = apart(*([each for each in own if (axis, each) not in by_entry] for own in words))
+        yield from list_cause(field, lost, more, [(axis, each) for each in [*lost, *more]])
+    for field, axis in (("setups", "engine"), ("fleets", "demand")):
+        lost, more = apart(*([json.dumps(each, sort_keys=True) for each in getattr(grid, field)] for grid in (a, b)))
         names = {json.loads(each).get("name") for each in lost} ^ {json.loads(each).get("name") for each in more}
-        axis = "demand" if field == "fleets" else "engine"
-        if lost or more:
-            yield list_cause(field, lost, more, tuple((axis, each or ALL) for each in sorted(names, key=str) or [ALL]))
-    if a.market != b.market:
-        yield list_cause("market", [a.market], [b.market])
+        yield from list_cause(field, lost, more, [(axis, each or ALL) for each in sorted(names, key=str) or [ALL]])
+    yield from list_cause("market", *apart([a.market], [b.market]))
     if sorted(a.clouds) != sorted(b.clouds):
-        yield list_cause("clouds", list(a.clouds) or ["all"], list(b.clouds) or ["all"])
+        yield from list_cause("clouds", list(a.clouds) or ["all"], list(b.clouds) or ["all"])
 
 
-def list_cause(field: str, lost: list[str], more: list[str], gained: tuple[tuple[str, str], ...] = ()) -> Cause:
-    """One list of a grid that changed."""
-    old, new = (", ".join(each) or None for each in (lost, more))
-    return Cause("grid", "changed", "grid", field, field, old, new, gained=gained)
+def apart(old: Sequence[str], new: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What only the first of two lists has, and what only the second.
+
+    >>> apart(["a", "b"], ["b", "c"])
+    (['a'], ['c'])
+    """
+    return [each for each in old if each not in new], [each for each in new if each not in old]
+
+
+def list_cause(
+    field: str, lost: Sequence[str], more: Sequence[str], gained: Iterable[tuple[str, str]] = ()
+) -> Iterator[Cause]:
+    """One list of a grid that changed; nothing where it did not."""
+    if lost or more:
+        old, new = (", ".join(each) or None for each in (lost, more))
+        yield Cause("grid", "changed", "grid", field, field, old, new, gained=tuple(gained))
 
 
 def word_of(value: Any) -> str:
@@ -227,7 +234,7 @@ def code_causes(a: Run, b: Run) -> Iterator[Cause]:
 # ----- one cause taken over
 
 
-def take_over(cause: Cause, base: Inputs, other: Inputs) -> Inputs:
+def inputs_with(cause: Cause, base: Inputs, other: Inputs) -> Inputs:
     """The inputs of one run, with one thing as in the other."""
     if cause.category == "grid":
         return replace(base, grid=replace(base.grid, **{cause.entry: getattr(other.grid, cause.entry)}))

@@ -30,8 +30,11 @@ if TYPE_CHECKING:
 
 TEXTS = [each.name for each in fields(Cause) if each.name not in {"owner", "gained", "parts", "is_last"}]
 CAUSES: dict[str, Any] = {
-    "cause": pl.Int64, **dict.fromkeys(TEXTS, pl.String), "flips": pl.Int64, "rows": pl.Int64,
-}  # fmt: skip
+    "cause": pl.Int64,
+    **dict.fromkeys(TEXTS, pl.String),
+    "flips": pl.Int64,
+    "rows": pl.Int64,
+}
 """One row for each cause, the weightiest first: its number, what it is, how many answers flipped and rows changed."""
 ORDER = ("flip", "added", "gone", "change")
 
@@ -126,9 +129,11 @@ def weigh(a: Run, b: Run, causes: Sequence[Cause], effects: pl.DataFrame) -> Dif
 
 def cause_weights(effects: pl.DataFrame) -> dict[int, tuple[int, int]]:
     """How many answers flipped, and rows came, went or changed, by each cause."""
-    by = effects.explode("causes", empty_as_null=False).group_by("causes").agg(
-        flips=(col("effect") == "flip").sum(), rows=col("rows").filter(col("effect") != "flip").sum()
-    )  # fmt: skip
+    by = (
+        effects.explode("causes", empty_as_null=False)
+        .group_by("causes")
+        .agg(flips=(col("effect") == "flip").sum(), rows=col("rows").filter(col("effect") != "flip").sum())
+    )
     return {place: (flips, rows) for place, flips, rows in by.select("causes", "flips", "rows").iter_rows()}
 
 

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from pipeline.grid.selection import Grid
 
 EFFECTS: dict[str, Any] = {
-    "table": pl.String, "effect": pl.String, "question": pl.String,
-    "model": pl.String, "accelerator": pl.String, "workload": pl.String, "plan": pl.String,
-    "old": pl.String, "new": pl.String, "old_value": pl.Float64, "new_value": pl.Float64, "ratio": pl.Float64,
-    "ratio_min": pl.Float64, "ratio_max": pl.Float64, "rows": pl.Int64, "via": pl.String,
+    **dict.fromkeys(["table", "effect", "question", "model", "accelerator", "workload"], pl.String),
+    **dict.fromkeys(["plan", "old", "new"], pl.String),
+    **dict.fromkeys(["old_value", "new_value", "ratio", "ratio_min", "ratio_max"], pl.Float64),
+    "rows": pl.Int64,
+    "via": pl.String,
     "causes": pl.List(pl.Int64),
-}  # fmt: skip
+}
 """One row for each effect. Of a column that changed in many plans of a model on a device: how many (`rows`), within
 which ratios, and the plan in which it changed most."""
 
@@ -123,8 +124,10 @@ def group_turnover(rows: pl.DataFrame, pair: Pair, reach: Reach, *, is_new: bool
     named = rows.with_columns(question=question.fill_null("plan"), value=value, words=words)
     counts = named.group_by("question", "value", "words", maintain_order=True).agg(
         rows=pl.len().cast(pl.Int64),
-        model=only_value("model"), accelerator=only_value("accelerator"), workload=only_value("workload"),
-    )  # fmt: skip
+        model=only_value("model"),
+        accelerator=only_value("accelerator"),
+        workload=only_value("workload"),
+    )
     told = {"new" if is_new else "old": col("value")}
     return counts.with_columns(**told, causes=reach.named(counts["words"]))
 

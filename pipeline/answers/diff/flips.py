@@ -33,20 +33,25 @@ class Question:
     depends_on: str
 
 
+def cheapest(name: str, answer: pl.Expr) -> Question:
+    """The plan within the objectives that costs least per token, by what of it is the answer."""
+    return Question(name, ("model", "workload"), "batch_slo", "usd_per_mtok_output", answer, "usd_per_mtok_output")
+
+
+def fewest_devices(name: str, count: str) -> Question:
+    """On how few devices of a kind a count of sequences is above 0."""
+    by = ("model", "accelerator", "workload")
+    return Question(name, by, count, "device_count", col("device_count").cast(pl.String), count)
+
+
 OF_PLANS = (
-    Question("cheapest_device", ("model", "workload"), "batch_slo", "usd_per_mtok_output", col("accelerator"),
-             "usd_per_mtok_output"),
-    Question("cheapest_plan", ("model", "workload"), "batch_slo", "usd_per_mtok_output",
-             pl.format("{} x {} {}", "device_count", "accelerator", PLAN), "usd_per_mtok_output"),
-    Question("devices_to_fit", ("model", "accelerator", "workload"), "batch_max", "device_count",
-             col("device_count").cast(pl.String), "batch_max"),
-    Question("devices_to_meet_objective", ("model", "accelerator", "workload"), "batch_slo", "device_count",
-             col("device_count").cast(pl.String), "batch_slo"),
-)  # fmt: skip
-OF_FLEETS = (
-    Question("cheapest_fleet", ("demand",), None, "usd_per_hour",
-             pl.format("{} replicas of {} x {} {}", "replicas", "device_count", "accelerator", PLAN), "usd_per_hour"),
-)  # fmt: skip
+    cheapest("cheapest_device", col("accelerator")),
+    cheapest("cheapest_plan", pl.format("{} x {} {}", "device_count", "accelerator", PLAN)),
+    fewest_devices("devices_to_fit", "batch_max"),
+    fewest_devices("devices_to_meet_objective", "batch_slo"),
+)
+REPLICAS = pl.format("{} replicas of {} x {} {}", "replicas", "device_count", "accelerator", PLAN)
+OF_FLEETS = (Question("cheapest_fleet", ("demand",), None, "usd_per_hour", REPLICAS, "usd_per_hour"),)
 
 
 def flips(pair: Pair, reach: Reach) -> list[pl.DataFrame]:

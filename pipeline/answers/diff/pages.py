@@ -118,8 +118,9 @@ def farthest_rows(changes: pl.DataFrame) -> pl.DataFrame:
     if changes.is_empty():
         return changes
     by = ["table", "question", "causes"]
-    best = changes.with_columns(all_rows=col("rows").sum().over(by), least=col("ratio_min").min().over(by),
-                                most=col("ratio_max").max().over(by))  # fmt: skip
+    best = changes.with_columns(
+        all_rows=col("rows").sum().over(by), least=col("ratio_min").min().over(by), most=col("ratio_max").max().over(by)
+    )
     return best.unique(by, keep="first", maintain_order=True).with_columns(
         rows="all_rows", ratio_min="least", ratio_max="most"
     )

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from polars import col
 
-from pipeline.answers.diff.causes import take_over
+from pipeline.answers.diff.causes import inputs_with
 from pipeline.answers.explain import SOLVED_FROM
 from pipeline.core.money import DEFAULT_SITE
 from pipeline.estimators.feasible import RULES
@@ -177,7 +177,7 @@ def by_cause(
     """Take over some causes at once, and give each what changed of its own entry."""
     inputs = base
     for place in together:
-        inputs = take_over(causes[place], inputs, other)
+        inputs = inputs_with(causes[place], inputs, other)
     owners = {causes[place].owner: place for place in together}
     left: set[tuple[str, str, str]] = set()
     try:

@@ -15,16 +15,19 @@ if TYPE_CHECKING:
 
 NOTHING = "nothing changed"
 QUESTIONS = {
-    "cheapest_fleet": "cheapest fleet", "cheapest_device": "cheapest device", "devices_to_fit": "devices to fit",
-    "devices_to_meet_objective": "devices to meet the objective", "cheapest_plan": "cheapest plan",
-}  # fmt: skip
+    "cheapest_fleet": "cheapest fleet",
+    "cheapest_device": "cheapest device",
+    "devices_to_fit": "devices to fit",
+    "devices_to_meet_objective": "devices to meet the objective",
+    "cheapest_plan": "cheapest plan",
+}
 """Questions whose answers may flip, in words, the weightiest first."""
 MOVED = {"old": "the old one moved", "new": "the new one moved", "old and new": "both moved"}
 NONE = {"devices_to_fit": "does not fit", "cheapest_device": "none", "cheapest_plan": "none"}
 """What there is where no plan answers."""
 COST = ("usd_per_mtok_output", "usd_per_hour", "usd_per_mtok_input", "usd_per_month")
-CAPACITY = ("batch_max", "batch_slo", "output_tokens_per_s", "tpot_s", "ttft_s", "context_max_tokens",
-            "slo_requests_per_s", "replicas")  # fmt: skip
+CAPACITY: tuple[str, ...] = ("batch_max", "batch_slo", "output_tokens_per_s", "tpot_s", "ttft_s", "context_max_tokens")
+CAPACITY += ("slo_requests_per_s", "replicas")
 LISTS = {"Largest changes in cost": COST, "Largest changes in capacity and speed": CAPACITY}
 """Columns whose largest changes are told; every other is in the table of effects."""
 FIRST = ("usd_per_mtok_output", "usd_per_hour", "batch_max", "batch_slo", "output_tokens_per_s")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from polars import col
 
+from pipeline.answers.diff.words import CAPACITY, COST
 from pipeline.publish.report.tables import TIMES, UNKNOWN, Table, figure
 from pipeline.publish.words import show_hidden
 
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 MOST = 40
 """Rows of a table of changes."""
-COST = ("usd_per_mtok_output", "usd_per_hour", "usd_per_mtok_input", "usd_per_month")
-CAPACITY = ("batch_max", "batch_slo", "output_tokens_per_s", "tpot_s", "ttft_s", "context_max_tokens",
-            "slo_requests_per_s", "replicas")  # fmt: skip
 DETAIL = {"changed", "resourced"}
 """Causes that are of one field of an entry."""
 LONGEST = 80
@@ -74,11 +72,15 @@ def causes_table(causes: pl.DataFrame, say: Words) -> Table:
     """Causes, the weightiest first."""
     rows = [
         [
-            str(each["cause"]), cause_words(each), values_words(each["old"], each["new"]), source_words(each),
-            figure(each["flips"]), figure(each["rows"]),
+            str(each["cause"]),
+            cause_words(each),
+            values_words(each["old"], each["new"]),
+            source_words(each),
+            figure(each["flips"]),
+            figure(each["rows"]),
         ]
         for each in causes.head(MOST).iter_rows(named=True)
-    ]  # fmt: skip
+    ]
     head = ["#", *(say(f"changes.{key}") for key in ("cause", "values", "source", "flips", "rows"))]
     return cut(Table(say("changes.causes"), head, rows, (4, 5), causes.height), say)
 
@@ -102,8 +104,11 @@ def cut(table: Table, say: Words) -> Table:
 def farthest_changes(changes: pl.DataFrame, questions: Sequence[str]) -> pl.DataFrame:
     """Of each column and its causes the change that went farthest; how many rows, within which ratios, of all."""
     by = ["question", "causes"]
-    spans = {"rows": col("rows").sum().over(by), "ratio_min": col("ratio_min").min().over(by),
-             "ratio_max": col("ratio_max").max().over(by)}  # fmt: skip
+    spans = {
+        "rows": col("rows").sum().over(by),
+        "ratio_min": col("ratio_min").min().over(by),
+        "ratio_max": col("ratio_max").max().over(by),
+    }
     wanted = changes.filter(col("question").is_in(list(questions)))
     return wanted.with_columns(**spans).unique(by, keep="first", maintain_order=True)
 

@@ -157,10 +157,13 @@ def curves_chart(kit: Kit) -> Any:
     )
     own = alt.Fill("accelerator:N", scale=kit.palette, legend=None)
     dots = base.mark_point(size=POINT, filled=True, strokeWidth=1.4, opacity=1).encode(
-        x=x, y=y, shape=kit.shape, tooltip=shown,
+        x=x,
+        y=y,
+        shape=kit.shape,
+        tooltip=shown,
         fill=alt.condition("datum.in_time", own, alt.value("var(--card)")),
         stroke=alt.Stroke("accelerator:N", scale=kit.palette, legend=None),
-    )  # fmt: skip
+    )
     goal = alt.Chart(alt.NamedData("objective"))
     rule = goal.mark_rule(color="var(--accent)", strokeDash=[5, 4], strokeWidth=1.5).encode(x="tpot_ms:Q")
     text = goal.mark_text(align="right", baseline="top", dx=-6, fontSize=11, fontWeight=600, color="var(--accent)")

@@ -121,9 +121,12 @@ def columns(rows: pl.DataFrame, axes: dict[str, list[str]], numbers: Iterable[st
     wanted = [name for name in numbers if name in told.columns]
     rounded = told.select(
         *places,
-        "device_count", "pp", "ep", "dp",
+        "device_count",
+        "pp",
+        "ep",
+        "dp",
         *(col(name).round_sig_figs(DIGITS) if told.schema[name] == pl.Float64 else col(name) for name in wanted),
-    )  # fmt: skip
+    )
     return {name: drop_fractions(rounded[name].to_list()) for name in rounded.columns}
 
 

@@ -84,7 +84,7 @@ def grid_order(found: Sequence[str], grid: Sequence[str]) -> list[str]:
     return [*(name for name in grid if name in found), *sorted(set(found) - set(grid))]
 
 
-def fields_of(facts: pl.DataFrame, kind: str, fields: Sequence[str]) -> pl.DataFrame:
+def entry_fields(facts: pl.DataFrame, kind: str, fields: Sequence[str]) -> pl.DataFrame:
     """Entries of one kind, `id` and the named fields as text."""
     rows = facts.filter(col("kind") == kind)
     found = [
@@ -100,7 +100,7 @@ def fields_of(facts: pl.DataFrame, kind: str, fields: Sequence[str]) -> pl.DataF
 def order_models(rows: pl.LazyFrame, facts: pl.DataFrame, first: Sequence[str]) -> pl.DataFrame:
     """The run's models: those named first, then the newest of each family, then the others, new ones first."""
     named = list(dict.fromkeys(first))
-    told = fields_of(facts, "model", ["family", "release_date"]).rename({"id": "model"})
+    told = entry_fields(facts, "model", ["family", "release_date"]).rename({"id": "model"})
     sizes = rows.group_by("model").agg(col("parameter_count").first())
     known = sizes.join(told.lazy(), on="model", how="left").sort(
         "release_date", "model", descending=[True, False], nulls_last=True

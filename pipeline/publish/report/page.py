@@ -38,9 +38,7 @@ def page(data: PageData, changes: Changes, errors: pl.DataFrame, say: Words) -> 
     """
     specs = charts(say, [show_hidden(each) for each in data.accelerators["accelerator"]])
     around = run_words(data.said, say) | page_parts(specs, data.said, say) | {"changes": changes}
-    around["accuracy"] = {
-        "note": tables.accuracy_note(errors, say), **vars(tables.accuracy_table(errors, say))
-    }  # fmt: skip
+    around["accuracy"] = {"note": tables.accuracy_note(errors, say), **vars(tables.accuracy_table(errors, say))}
     frame = render(around | {"data": ""})
     text = render(around | {"data": data.as_json(MOST_BYTES - len(frame.encode()))})
     size = len(text.encode())
@@ -67,10 +65,14 @@ def page_parts(specs: dict[str, Any], said: Overview, say: Words) -> dict[str, A
     script, style, library = template("report.js"), template("report.css"), bundle()
     words = {f"{name}.{key}": text for name in IN_SCRIPT for key, text in say.section(name).items()}
     return {
-        "parts": PARTS, "style": style, "script": script, "bundle": library, "charts": script_json(specs),
+        "parts": PARTS,
+        "style": style,
+        "script": script,
+        "bundle": library,
+        "charts": script_json(specs),
         "words": script_json(words | {"models": tables.figure(said.models.height)}),
         "policy": policy([library, script], style),
-    }  # fmt: skip
+    }
 
 
 def template(name: str) -> str:

@@ -166,11 +166,15 @@ def accuracy_table(errors: pl.DataFrame, say: Words) -> Table:
     rows = [
         [
             say.value("quantity", row["quantity"]) if row["quantity"] else say("accuracy.all"),
-            show_hidden(row["engine"] or ""), figure(row["n"]), percent(row["median_ape"]), percent(row["p90_ape"]),
-            percent(row["median_signed"], signed=True), percent(row["coverage_80"]),
+            show_hidden(row["engine"] or ""),
+            figure(row["n"]),
+            percent(row["median_ape"]),
+            percent(row["p90_ape"]),
+            percent(row["median_signed"], signed=True),
+            percent(row["coverage_80"]),
         ]
         for row in errors.iter_rows(named=True)
-    ]  # fmt: skip
+    ]
     keys = ("quantity", "engine", "rows", "median", "p90", "signed", "band")
     return Table(say("accuracy.heading"), [say(f"accuracy.{key}") for key in keys], rows, (2, 3, 4, 5, 6))
 
@@ -188,12 +192,14 @@ def prices_table(said: Overview, say: Words) -> Table:
     keys = ("accelerator", "per_hour", "cloud", "date", "age")
     rows = [
         [
-            show_hidden(row["accelerator"]), usd(row["usd_per_hour"]),
-            show_hidden(row["price_cloud"] or say("ages.no_price")), str(row["price_date"] or UNKNOWN),
+            show_hidden(row["accelerator"]),
+            usd(row["usd_per_hour"]),
+            show_hidden(row["price_cloud"] or say("ages.no_price")),
+            str(row["price_date"] or UNKNOWN),
             figure(row["age_days"]) + (f" ({say('ages.old')})" if (row["age_days"] or 0) >= OLD_DAYS else ""),
         ]
         for row in said.accelerators.iter_rows(named=True)
-    ]  # fmt: skip
+    ]
     return Table(say("ages.prices"), [say(f"ages.{key}") for key in keys], rows, (1, 4))
 
 
@@ -201,11 +207,15 @@ def facts_table(said: Overview, say: Words) -> Table:
     """Facts by catalog and their ages."""
     rows = [
         [
-            say.value("kind", row["kind"]), figure(row["entries"]), figure(row["facts"]), figure(row["assumed"]),
-            dates(row["read_first"], row["read_last"]), figure(row["age_days"]),
+            say.value("kind", row["kind"]),
+            figure(row["entries"]),
+            figure(row["facts"]),
+            figure(row["assumed"]),
+            dates(row["read_first"], row["read_last"]),
+            figure(row["age_days"]),
         ]
         for row in said.facts.iter_rows(named=True)
-    ]  # fmt: skip
+    ]
     keys = ("kind", "entries", "count", "assumed", "read", "age")
     return Table(say("ages.facts"), [say(f"ages.{key}") for key in keys], rows, (1, 2, 3, 5))
 
