@@ -44,8 +44,8 @@ def make(
         catalogs: written beside the numbers, fact by fact.
         workers: processes.
         version: of capgrid, for the manifest.
-        said: told of every partition that is done.
-        executor: a way to run partitions, or its name in grid.executors.EXECUTORS.
+        said: called with the receipt of every partition that is done.
+        executor: a way to run partitions, or its name in run.executors.EXECUTORS.
         is_published: whether `latest` is switched to it; else that is the caller's to do.
 
     Returns:

@@ -66,7 +66,7 @@ def local(work: Work, partitions: Sequence[Hashable], workers: int) -> Iterator[
 
 
 DASK = "dask"
-"""The name of what grid.cluster has."""
+"""The name of what run.cluster has."""
 EXECUTORS: dict[str, Executor] = {"local": local}
 """Ways to run partitions, by the name that `capgrid run --executor` takes."""
 

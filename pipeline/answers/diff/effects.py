@@ -47,35 +47,33 @@ def column_changes(pair: Pair, reach: Reach) -> list[pl.DataFrame]:
 
 def sum_up(cells: pl.DataFrame, table: str, column: str, reach: Reach) -> pl.DataFrame:
     """Changed cells of one column by model, device and causes: how many, how far, and the farthest."""
-    dtype = cells.schema["old_value"]
-    is_number = dtype.is_numeric()
-    if is_number:
-        cells = cells.with_columns(col("old_value", "new_value").cast(pl.Float64))
-        cells = cells.with_columns(ratio=ratio(), far=far(dtype.is_integer()))
-    else:
-        cells = cells.with_columns(ratio=pl.lit(None, pl.Float64), far=pl.lit(0.0))
-    by = ["model", "accelerator", "words"]
-    if "demand" in cells.columns:
-        by.append("demand")
-    told = ["workload", "weights", "kv", "engine", "parallel", "old_value", "new_value", "ratio"]
+    by = ["model", "accelerator", "words", *(["demand"] if "demand" in cells.columns else [])]
+    shown = ["workload", "weights", "kv", "engine", "parallel", "old_value", "new_value", "ratio"]
     most = col("far").fill_null(0).arg_max()
     groups = (
-        cells.with_columns(words=reach.behind(table, column))
+        with_distance(cells)
+        .with_columns(words=reach.behind(table, column))
         .group_by(by, maintain_order=True)
-        .agg(
-            col(told).get(most),
-            rows=pl.len().cast(pl.Int64),
-            ratio_min=col("ratio").min(),
-            ratio_max=col("ratio").max(),
-        )
+        .agg(col(shown).get(most), rows=pl.len(), ratio_min=col("ratio").min(), ratio_max=col("ratio").max())
     )
     texts = [col(f"{side}_value").cast(pl.String).alias(side) for side in ("old", "new")]
-    said = groups.with_columns(*texts, plan=pl.format("{} {}", PLAN, "parallel"), causes=reach.named(groups["words"]))
-    if not is_number:
-        said = said.drop("old_value", "new_value")
+    effects = groups.with_columns(
+        *texts, plan=pl.format("{} {}", PLAN, "parallel"), causes=reach.named(groups["words"])
+    )
+    if not cells.schema["old_value"].is_numeric():
+        effects = effects.drop("old_value", "new_value")
     if "demand" in by:
-        said = said.with_columns(workload="demand")
-    return as_effects(said, table, "change", column)
+        effects = effects.with_columns(workload="demand")
+    return as_effects(effects, table, "change", column)
+
+
+def with_distance(cells: pl.DataFrame) -> pl.DataFrame:
+    """Changed cells with `ratio` and `far`: of numbers; of names none, and not far."""
+    dtype = cells.schema["old_value"]
+    if not dtype.is_numeric():
+        return cells.with_columns(ratio=pl.lit(None, pl.Float64), far=pl.lit(0.0))
+    cells = cells.with_columns(col("old_value", "new_value").cast(pl.Float64))
+    return cells.with_columns(ratio=ratio(), far=far(dtype.is_integer()))
 
 
 def ratio() -> pl.Expr:

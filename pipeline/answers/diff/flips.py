@@ -90,7 +90,19 @@ def question_flips(q: Question, pair: Pair, old: pl.DataFrame, new: pl.DataFrame
     shared = asked[0].join(asked[1], on=by)
     first, last = (winners_beside(q, pair, winners(q, one), other, reach) for one, other in ((old, new), (new, old)))
     both = first.join(last, on=by, how="full", coalesce=True, suffix="_b").join(shared, on=by, how="semi")
-    flipped = both.filter(col("answer").ne_missing(col("answer_b")))
+    values = with_movers(both.filter(col("answer").ne_missing(col("answer_b")))).with_columns(
+        old_value=col(q.least).cast(pl.Float64), new_value=col(f"{q.least}_b").cast(pl.Float64)
+    )
+    values = values.with_columns(ratio=ratio(), causes=reach.named(values["words"]))
+    if q.by == ("demand",):
+        values = values.with_columns(model=pl.coalesce("model", "model_b"), workload="demand")
+    if "accelerator" not in by:
+        values = values.drop("accelerator", strict=False)
+    return as_effects(values, pair.table, "flip", q.name)
+
+
+def with_movers(flipped: pl.DataFrame) -> pl.DataFrame:
+    """Flipped answers with the causes of what moved, and `via`: whether the old or the new one did."""
     words = pl.concat_str(
         pl.when(is_behind).then(col(name)).otherwise(pl.lit(""))
         for is_behind, name in (("moved", "words"), ("moved_b", "words_b"))
@@ -99,16 +111,8 @@ def question_flips(q: Question, pair: Pair, old: pl.DataFrame, new: pl.DataFrame
         pl.when(col(moved).fill_null(False)).then(pl.lit([word])).otherwise(pl.lit([], pl.List(pl.String)))
         for moved, word in (("moved", "old"), ("moved_b", "new"))
     )
-    values = flipped.with_columns(
-        old="answer", new="answer_b", old_value=q.least, new_value=f"{q.least}_b", words=words,
-        via=via.list.join(" and "), plan=pl.coalesce("plan_b", "plan"), rows=pl.lit(1),
-    )  # fmt: skip
-    values = values.with_columns(col("old_value", "new_value").cast(pl.Float64)).with_columns(ratio=ratio())
-    if q.by == ("demand",):
-        values = values.with_columns(model=pl.coalesce("model", "model_b"), workload="demand")
-    if "accelerator" not in by:
-        values = values.drop("accelerator", strict=False)
-    return as_effects(values.with_columns(causes=reach.named(values["words"])), pair.table, "flip", q.name)
+    told = flipped.with_columns(old="answer", new="answer_b", words=words, via=via.list.join(" and "), rows=pl.lit(1))
+    return told.with_columns(plan=pl.coalesce("plan_b", "plan"))
 
 
 def winners_beside(q: Question, pair: Pair, best: pl.DataFrame, other: pl.DataFrame, reach: Reach) -> pl.DataFrame:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,21 +42,30 @@ def bundle() -> str:
     Raises:
         PipelineError: vl-convert is not installed.
     """
-    try:
-        import vl_convert  # noqa: PLC0415
-    except ImportError as error:
-        raise PipelineError(MISSING) from error
+    vl_convert = library("vl_convert")
     path = cache_folder() / f"vega-{version('vl-convert-python')}-{crc32(BUNDLED.encode()):08x}.js"
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        script = vl_convert.javascript_bundle(BUNDLED).replace("</script", "<\\/script").replace("<!--", "<\\!--")
+        script: str = vl_convert.javascript_bundle(BUNDLED).replace("</script", "<\\/script").replace("<!--", "<\\!--")
     try:
         with whole(path) as temporary:
             temporary.write_text(script, encoding="utf-8")
     except OSError:
         pass  # made again next time
     return script
+
+
+def library(name: str) -> Any:
+    """What draws charts, untyped.
+
+    Raises:
+        PipelineError: it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise PipelineError(MISSING) from error
 
 
 def cache_folder() -> Path:
@@ -106,11 +116,7 @@ def charts(say: Words, accelerators: Sequence[str]) -> dict[str, dict[str, Any]]
     Raises:
         PipelineError: altair is not installed.
     """
-    try:
-        import altair as alt  # noqa: PLC0415
-        import vl_convert  # noqa: PLC0415
-    except ImportError as error:
-        raise PipelineError(MISSING) from error
+    alt, vl_convert = library("altair"), library("vl_convert")
     domain = list(accelerators)
     colours = [f"var(--c{at % COLOURS})" for at, _ in enumerate(domain)]
     shapes = alt.Scale(domain=domain, range=[SHAPES[at % len(SHAPES)] for at, _ in enumerate(domain)])

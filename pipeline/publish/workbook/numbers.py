@@ -1,6 +1,6 @@
 """The workbook's numbers in Polars: what its cells show before any spreadsheet recalculates them.
 
-Each function here says the same as formulas in workbook_estimates.py and workbook_fleet.py.
+Each function here says the same as formulas in estimates.py and fleet.py.
 """
 
 from __future__ import annotations
