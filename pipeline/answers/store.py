@@ -40,7 +40,7 @@ KINDS = ("model", "accelerator", "format", "engine", "workload", "price", "measu
 def literal(text: str) -> str:
     """A text as an SQL literal.
 
-    >>> quoted("it's")
+    >>> literal("it's")
     "'it''s'"
     """
     return "'" + text.replace("'", "''") + "'"

@@ -69,7 +69,7 @@ def texts_of(lang: str) -> dict[str, tuple[str, str]]:
 def show_hidden(text: str) -> str:
     """A text whose hidden characters are seen: controls, zero-width ones, marks of direction.
 
-    >>> visible("llama" + chr(0x202E) + "8b")
+    >>> show_hidden("llama" + chr(0x202E) + "8b")
     'llama⟨U+202E⟩8b'
     """
     return "".join(f"⟨U+{ord(each):04X}⟩" if unicodedata.category(each) in HIDDEN else each for each in text)

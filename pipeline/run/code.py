@@ -88,7 +88,7 @@ def readers_of(file: str) -> frozenset[str]:
 def closure_of(begin: Iterable[str], step: Callable[[str], Iterable[str]]) -> frozenset[str]:
     """Everything that steps lead to, the beginning among it.
 
-    >>> sorted(closed(["a"], {"a": "b", "b": "ac", "c": ""}.get))
+    >>> sorted(closure_of(["a"], {"a": "b", "b": "ac", "c": ""}.get))
     ['a', 'b', 'c']
     """
     found: set[str] = set()

@@ -43,7 +43,7 @@ def entries(axes: Axes) -> Entries:
 def entry_names(frame: pl.DataFrame, axis: str) -> list[str]:
     """How entries are called, as text.
 
-    >>> names(pl.DataFrame({"tp": [2], "pp": [1], "ep": [1], "dp": [1]}), "parallel")
+    >>> entry_names(pl.DataFrame({"tp": [2], "pp": [1], "ep": [1], "dp": [1]}), "parallel")
     ['2 1 1 1']
     """
     return frame.select(entry_name(axis)).to_series().to_list()

@@ -90,7 +90,7 @@ def by_kinds(models: pl.DataFrame) -> list[pl.DataFrame]:
 def deal(models: list[str], parts: int) -> list[tuple[str, ...]]:
     """Some models in so many parts of about one size.
 
-    >>> dealt(["a", "b", "c"], 2)
+    >>> deal(["a", "b", "c"], 2)
     [('a', 'c'), ('b',)]
     """
     return [tuple(models[start::parts]) for start in range(min(parts, len(models)))]

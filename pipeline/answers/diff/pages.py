@@ -173,7 +173,7 @@ def span_of(effect: Mapping[str, Any]) -> str:
 def code_span(text: str) -> str:
     r"""A text that others wrote as a code span: nothing in it is read as Markdown, HTML, or the name of a person.
 
-    >>> code("a|b`<i>"), code("")
+    >>> code_span("a|b`<i>"), code_span("")
     ("`a\\|b'<i>`", '-')
     """
     said = clean(text).replace("`", "'").replace("|", "\\|")

@@ -135,7 +135,7 @@ def ratio_of(effect: Mapping[str, Any]) -> str:
 def short_number(number: float) -> str:
     """A number in four digits.
 
-    >>> short(829032.0), short(0.123456), short(3.35e12)
+    >>> short_number(829032.0), short_number(0.123456), short_number(3.35e12)
     ('829,032', '0.1235', '3.35e+12')
     """
     if abs(number) >= 1e9:  # noqa: PLR2004
@@ -208,7 +208,7 @@ def effects_phrase(cause: Mapping[str, Any]) -> str:
 def cause_numbers(causes: list[int]) -> str:
     """The numbers of the causes behind an effect: "1", "1 + 3" for together.
 
-    >>> numbers_of([1, 3]), numbers_of([])
+    >>> cause_numbers([1, 3]), cause_numbers([])
     ('1 + 3', 'unexplained')
     """
     if len(causes) > 5:  # noqa: PLR2004

@@ -133,7 +133,7 @@ def columns(rows: pl.DataFrame, axes: dict[str, list[str]], numbers: Iterable[st
 def drop_fractions(values: list[Any]) -> list[Any]:
     """Numbers without a fraction as whole numbers, lists too: fewer bytes, the same values.
 
-    >>> short([1.0, 2.5, None, [3.0, 4.5], True])
+    >>> drop_fractions([1.0, 2.5, None, [3.0, 4.5], True])
     [1, 2.5, None, [3, 4.5], True]
     """
     return [

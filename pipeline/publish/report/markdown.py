@@ -134,9 +134,9 @@ def table_lines(table: Table) -> str:
 def escape(text: str, *, in_table: bool = False) -> str:
     r"""A text that Markdown shows as it is: no markup, no HTML, no end of a cell, no name that is called.
 
-    >>> escaped("a|b <img> *x* my_model -> @me", in_table=True)
+    >>> escape("a|b <img> *x* my_model -> @me", in_table=True)
     'a\\|b &lt;img> \\*x\\* my_model -> &#64;me'
-    >>> escaped("# |x|")
+    >>> escape("# |x|")
     '\\# |x|'
     """
     plain = text.replace("&", "&amp;").replace("<", "&lt;")

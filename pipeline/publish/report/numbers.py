@@ -78,7 +78,7 @@ def overview(run: Path, wanted: Sequence[str] = ()) -> Overview:
 def grid_order(found: Sequence[str], grid: Sequence[str]) -> list[str]:
     """Names in the order of the grid, those that it does not name after them.
 
-    >>> ordered(["fp8", "bf16", "x"], ["bf16", "fp8", "int4"])
+    >>> grid_order(["fp8", "bf16", "x"], ["bf16", "fp8", "int4"])
     ['bf16', 'fp8', 'x']
     """
     return [*(name for name in grid if name in found), *sorted(set(found) - set(grid))]

@@ -45,7 +45,7 @@ class Tile:
 def figure(value: Any, digits: int = 3) -> str:
     """A number for people: thousands parted, so many digits that count, none lost before the point.
 
-    >>> number(1234567), number(0.05461), number(1234.5), number(12.0), number(0.3), number(None) == UNKNOWN
+    >>> figure(1234567), figure(0.05461), figure(1234.5), figure(12.0), figure(0.3), figure(None) == UNKNOWN
     ('1,234,567', '0.0546', '1,234', '12', '0.3', True)
     """
     if value is None:

@@ -99,7 +99,7 @@ def side(shape: str) -> dict[str, Any]:
 def formula_text(text: str) -> str:
     """A text as formulas write it.
 
-    >>> quoted('a "b" c')
+    >>> formula_text('a "b" c')
     '"a ""b"" c"'
     """
     return '"' + text.replace('"', '""') + '"'
@@ -108,7 +108,7 @@ def formula_text(text: str) -> str:
 def chain(text: str, **cells: str) -> str:
     """A text with placeholders as a formula that fills them in.
 
-    >>> chained("{n} spare of {all}", n="$B$1", all="in_all")
+    >>> chain("{n} spare of {all}", n="$B$1", all="in_all")
     '$B$1&" spare of "&in_all'
     """
     parts = [

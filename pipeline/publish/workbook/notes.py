@@ -65,7 +65,7 @@ def notes_sheet(book: Book, sheet: Worksheet, of: Slice, about: About) -> None:
 def text_width(text: str) -> int:
     """Characters of a text, the wide ones of East Asia as two.
 
-    >>> width_of("KV"), width_of("卡数")
+    >>> text_width("KV"), text_width("卡数")
     (2, 4)
     """
     return sum(1 + (east_asian_width(each) in "WF") for each in text)

@@ -68,7 +68,7 @@ class Inputs:
 def objective_levels(usual: Iterable[float], asked: float) -> list[float]:
     """The objectives that the workbook can be set to: the usual ones and the one asked for.
 
-    >>> levels((0.25, 0.5), 0.4)
+    >>> objective_levels((0.25, 0.5), 0.4)
     [0.25, 0.4, 0.5]
     """
     return sorted({*usual, asked})
@@ -82,7 +82,7 @@ def level_of(known: Sequence[float], limit: float) -> float | None:
 def round_half_up(value: float, places: int) -> float:
     """A number rounded as spreadsheets do: halves away from zero, of the 15 digits that they see.
 
-    >>> rounded(38.7939375, 6), rounded(2.5, 0), round(2.5)
+    >>> round_half_up(38.7939375, 6), round_half_up(2.5, 0), round(2.5)
     (38.793938, 3.0, 2)
     """
     return float(Decimal(f"{value:.15g}").quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP))

@@ -42,7 +42,7 @@ def translate_column(values: pl.Expr, say: Words, section: str) -> pl.Expr:
 def pairs(section: str, say: Words) -> Iterator[tuple[str, str]]:
     """Regular expressions of a section's English texts, and what replaces them.
 
-    >>> next(pairs("workbook_plans", words("en")))
+    >>> next(pairs("workbook_plans", words_in("en")))
     ('^(?P<weights>.+?) weights, (?P<kv>.+?) KV, (?P<rest>.+?)$', '${weights} weights, ${kv} KV, ${rest}')
     """
     own = say.section(section)
