@@ -390,8 +390,8 @@ def ending(version: str) -> str:
 WORKED = {"weights": "fp8", "kv": "fp8", "engine": "vllm", "tp": 4, "batch": 64}
 LENGTHS = {"prompt_tokens": 1024, "output_tokens": 1024}
 KERNELS = {
-    "gqa_projection_s": "query, key, value; output",
-    "dense_ffn_s": "gate and up; down",
+    "gqa_products_s": "query, key, value; output",
+    "dense_products_s": "gate and up; down",
     "all_reduce_s": "two all-reduces",
     "elementwise_s": "norms and the like",
     "head_s": "output table",

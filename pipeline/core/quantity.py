@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
 Formula = Callable[..., Expr]
+NO_COLUMNS = {inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD}
+"""Parameters of a template that name no column: constants, and what takes the columns of an instance."""
 Frame = TypeVar("Frame", pl.LazyFrame, pl.DataFrame)
 
 
@@ -56,6 +58,12 @@ class Quantity:
     def inputs(self) -> tuple[str, ...]:
         """The columns that must be there first."""
         return tuple(dict.fromkeys(self.reads.values()))
+
+    @property
+    def functions(self) -> tuple[Formula, ...]:
+        """What decides the number: the formula, and functions among the words of an instance."""
+        words = (each if isinstance(each, tuple) else (each,) for each in self.words.values())
+        return (self.formula, *(each for several in words for each in several if callable(each)))
 
     @property
     def unit(self) -> str:
@@ -110,14 +118,14 @@ def entered(formula: Formula, name: str = "") -> Quantity:
     return Quantity(name or formula.__name__, formula, {column: column for column in inputs(formula)})
 
 
-def instance(template: Formula, name: str, words: Mapping[str, Any] | None = None, **reads: str) -> Quantity:
+def instance(template: Formula, name: str, words: Mapping[str, Any] | None = None, /, **reads: str) -> Quantity:
     """One of the quantities that a template stands for.
 
     Args:
         template: a formula; braces in its docstring stand for words, keyword-only parameters for constants.
         name: the column that this instance makes.
         words: what the braces and the constants are.
-        reads: inputs that are read from a column of another name.
+        reads: inputs that are read from a column of another name, and those that a template takes as `**columns`.
 
     >>> def share_bytes(whole_bytes: Expr, *, share: float) -> Expr:
     ...     return whole_bytes * share
@@ -125,22 +133,22 @@ def instance(template: Formula, name: str, words: Mapping[str, Any] | None = Non
     >>> half.inputs, pl.DataFrame({"kv_bytes": [4.0]}).select(half.expr).item()
     (('kv_bytes',), 2.0)
     """
-    return Quantity(name, template, {column: reads.get(column, column) for column in inputs(template)}, words or {})
+    return Quantity(name, template, {column: column for column in inputs(template)} | reads, words or {})
 
 
 def constants(formula: Formula) -> list[str]:
-    """The parameters of a template that are numbers of each instance, not columns: its keyword-only ones."""
+    """The parameters of a template that each instance fixes, no columns: its keyword-only ones."""
     return [p.name for p in inspect.signature(formula).parameters.values() if p.kind is p.KEYWORD_ONLY]
 
 
 def inputs(formula: Formula) -> list[str]:
-    """The columns that a formula names, bundles spread out and constants left out.
+    """The columns that a formula names, bundles spread out; constants and `**columns` are left out.
 
     >>> inputs(lambda batch, kv_bytes: batch * kv_bytes)
     ['batch', 'kv_bytes']
     """
-    groups, numbers = bundles(formula), constants(formula)
-    parameters = [name for name in inspect.signature(formula).parameters if name not in numbers]
+    groups = bundles(formula)
+    parameters = [p.name for p in inspect.signature(formula).parameters.values() if p.kind not in NO_COLUMNS]
     return [column for name in parameters for column in (fields(groups[name]) if name in groups else (name,))]
 
 
@@ -232,14 +240,19 @@ def again(book: Book, prefix: str, name: str, **swapped: Formula) -> Book:
 
 def summed(name: str, parts: Mapping[str, str], summary: str) -> Quantity:
     """A quantity that adds up parts, each as often as its count column says."""
-
-    def total(**columns: Expr) -> Expr:
-        terms = [columns[part] * columns[times] for part, times in parts.items()]
-        return pl.sum_horizontal(terms) if terms else pl.lit(0.0)
-
-    total.__doc__ = f"{summary}\n\nDefinition."
     reads = dict.fromkeys(column for pair in parts.items() for column in pair)
-    return Quantity(name, total, {column: column for column in reads})
+    return instance(
+        total, name, {"summary": summary.removesuffix("."), "parts": parts}, **{column: column for column in reads}
+    )
+
+
+def total(*, parts: Mapping[str, str], **columns: Expr) -> Expr:
+    """{summary}.
+
+    Definition.
+    """
+    terms = [columns[part] * columns[times] for part, times in parts.items()]
+    return pl.sum_horizontal(terms) if terms else pl.lit(0.0)
 
 
 def at(formula: Formula, **point: Any) -> Any:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import polars as pl
 from polars import Expr
 
-from pipeline.core.quantity import Book, Quantity, quantity
+from pipeline.core.quantity import Book, Formula, Quantity, instance, quantity
 
 FROM_PLAN = {"context_tokens", "tp"}
 
@@ -102,7 +102,7 @@ def needed_fields(name: str) -> list[str]:
     >>> needed_fields("mla")
     ['kv_latent_dim', 'rope_head_dim']
     """
-    return [field for field in inspect.signature(KINDS[name]).parameters if field not in FROM_PLAN]
+    return [field for field in named(KINDS[name]) if field not in FROM_PLAN]
 
 
 # ----- what follows from a kind, for every kind
@@ -152,16 +152,36 @@ def derived(name: str, what: Callable[..., Expr], context: str, **swapped: str) 
         context: the column that is the context.
         swapped: columns that are read instead of others.
     """
-    own = list(inspect.signature(KINDS[name]).parameters)
-    more = [each for each in inspect.signature(what).parameters if each != "kept"]
+    kept_by = KINDS[name]
+    words = {
+        "kept_by": kept_by,
+        "what": what,
+        "meaning": (what.__doc__ or "").format(kind=name).removesuffix("."),
+        "source": (kept_by.__doc__ or "").rpartition("Source: ")[2],
+    }
+    columns = [*named(kept_by), *(each for each in named(what) if each != "kept")]
+    reads = {each: column_of(each, name, {"context_tokens": context, **swapped}) for each in columns}
+    return instance(from_kept, f"{name}_{what.__name__}", words, **reads)
 
-    def formula(**columns: Expr) -> Expr:
-        return what(KINDS[name](**{each: columns[each] for each in own}), **{each: columns[each] for each in more})
 
-    source = (KINDS[name].__doc__ or "").rpartition("Source: ")[2]
-    formula.__doc__ = f"{(what.__doc__ or '').format(kind=name)}\n\nSource: {source}"
-    reads = {each: column_of(each, name, {"context_tokens": context, **swapped}) for each in [*own, *more]}
-    return Quantity(f"{name}_{what.__name__}", formula, reads)
+def from_kept(*, kept_by: Kind, what: Callable[..., Expr], **columns: Expr) -> Expr:
+    """{meaning}.
+
+    Source: {source}
+    """
+    kept = kept_by(**{each: columns[each] for each in named(kept_by)})
+    return what(kept, **{each: columns[each] for each in named(what) if each != "kept"})
+
+
+def named(function: Callable[..., object]) -> list[str]:
+    """The names of a function's parameters."""
+    return list(inspect.signature(function).parameters)
+
+
+def of_kind(template: Formula, kind: str, *own: str, **reads: str) -> Quantity:
+    """One kind's instance of a template, as a quantity `<kind>_<template>`, some columns being the kind's own."""
+    columns = {each: f"{kind}_{each}" for each in own} | reads
+    return instance(template, f"{kind}_{template.__name__}", {"kind": kind}, **columns)
 
 
 def column_of(parameter: str, name: str, swapped: Mapping[str, str]) -> str:
@@ -170,20 +190,20 @@ def column_of(parameter: str, name: str, swapped: Mapping[str, str]) -> str:
     return swapped.get(parameter, own)
 
 
-def stage_layers(name: str) -> Quantity:
-    """Layers of one kind on the fullest pipeline stage, as a quantity."""
+def stage_layers(layers: Expr, pp: Expr) -> Expr:
+    """Layers of kind {kind} on the fullest pipeline stage.
 
-    def formula(layers: Expr, pp: Expr) -> Expr:
-        return -(-layers // pp)
-
-    formula.__doc__ = f"Layers of kind {name} on the fullest pipeline stage.\n\nDefinition."
-    return Quantity(f"{name}_stage_layers", formula, {"layers": f"{name}_layers", "pp": "pp"})
+    Definition.
+    """
+    return -(-layers // pp)
 
 
 def of_kinds(kinds: Iterable[str]) -> Book:
     """All that follows from these kinds of attention."""
+    kinds = list(kinds)
     made = [derived(name, what, context) for name in kinds for what, context in DERIVED.items()]
-    return {q.name: q for q in [*made, *map(stage_layers, kinds)]}
+    made += [of_kind(stage_layers, kind, "layers") for kind in kinds]
+    return {q.name: q for q in made}
 
 
 @quantity

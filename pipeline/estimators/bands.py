@@ -7,7 +7,8 @@ from typing import NamedTuple
 import polars as pl
 from polars import Expr
 
-from pipeline.core.quantity import Book, Formula, Quantity, quantity
+from pipeline.core.choices import first_largest
+from pipeline.core.quantity import Book, instance, quantity
 
 CONFIDENCES = ("calibrated", "same architecture", "datasheet only")
 LIMITS = ("memory", "bandwidth", "compute", "communication", "overhead")
@@ -203,9 +204,7 @@ def memory_risk(errors: MemoryErrors) -> Expr:
 
     Definition.
     """
-    largest = pl.max_horizontal(errors)
-    code = pl.coalesce(*(pl.when(each >= largest).then(place) for place, each in enumerate(errors)))
-    return code.cast(pl.UInt8).cat.to(pl.Enum(RISKS))
+    return first_largest(errors).cat.to(pl.Enum(RISKS))
 
 
 @quantity
@@ -290,13 +289,9 @@ BANDED = {
 
 def with_bands(book: Book) -> Book:
     """The book with the edges of every banded time and rate."""
-    edges = [_edge(value, error, *edge) for value, error in BANDED.items() for edge in (("lo", lower), ("hi", upper))]
-    return {**book, **{edge.name: edge for edge in edges}}
-
-
-def _edge(value: str, error: str, suffix: str, formula: Formula) -> Quantity:
-    def edge(**columns: Expr) -> Expr:
-        return formula(**columns)
-
-    edge.__doc__ = (formula.__doc__ or "").format(value=value)
-    return Quantity(f"{value}_{suffix}", edge, {"value": value, "error_ratio": error, "spread_ratio": "spread_ratio"})
+    edges = [
+        instance(edge, f"{value}_{suffix}", {"value": value}, value=value, error_ratio=error)
+        for value, error in BANDED.items()
+        for suffix, edge in (("lo", lower), ("hi", upper))
+    ]
+    return {**book, **{each.name: each for each in edges}}

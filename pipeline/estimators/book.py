@@ -24,8 +24,8 @@ def book(used: Callable[[str], bool] = lambda _count: True) -> Book:
         **QUANTITIES,
         **attention.of_kinds(kinds),
         **rates.achieved_rates(),
-        "kernels_s": kernels.step_of(used),
         **matrices.with_matrices(used),
+        **kernels.with_kernels(used),
     }
     whole = pages.with_pages(whole, kinds)
     whole = prefill.with_prefill(decode.with_decode(whole, kinds), kinds)

@@ -7,15 +7,14 @@ as the allocator hands them out, its parameters) is derived, for every matrix.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import polars as pl
 from polars import Expr
 
-from pipeline.core.quantity import Quantity, quantity, summed
-from pipeline.estimators.attention import kv_heads_on_rank
+from pipeline.core.quantity import Quantity, instance, quantity, summed
+from pipeline.estimators.attention import kv_heads_on_rank, named
 
 if TYPE_CHECKING:
     from pipeline.core.quantity import Book
@@ -70,6 +69,24 @@ def matrix(times: str, group: str) -> Callable[[Made], Made]:
         return made
 
     return enter
+
+
+@quantity
+def query_inputs(gated_attention: Expr) -> Expr:
+    """Query matrices: one, and a gate of attention's output as wide where there is one.
+
+    Definition.
+    """
+    return 1 + gated_attention.cast(pl.Int64)
+
+
+@quantity
+def ffn_inputs(gated_ffn: Expr) -> Expr:
+    """Matrices that read a feed-forward block's input: one, and a gate where there is one.
+
+    Source: arXiv:2002.05202.
+    """
+    return 1 + gated_ffn.cast(pl.Int64)
 
 
 # ----- attention
@@ -246,37 +263,38 @@ def handed_out(size: Expr) -> Expr:
     return pl.when((size >= 10 * MIB) & (segment - small <= MIB)).then(segment).otherwise(small)
 
 
-def matrix_bytes(made: Matrix, form: Format) -> Expr:
-    """Bytes of the {name} matrix of one layer on one rank: weights, and scales in tensors of their own."""
-    elements = made.copies * made.width * made.depth
+def matrix_bytes(form: Format, *, made: Made, **shape: Expr) -> Expr:
+    """Bytes of the {name} matrix of one layer on one rank: weights, and scales in tensors of their own.
+
+    Source: {source}
+    """
+    one = made(**shape)
+    elements = one.copies * one.width * one.depth
     weights = (elements * (form.weight_bits - form.scale_bits) / 8.0).ceil().cast(pl.Int64)
     scales = (elements * form.scale_bits / 8.0).ceil().cast(pl.Int64)
-    rows = (made.copies * made.width * form.row_bytes).cast(pl.Int64)
+    rows = (one.copies * one.width * form.row_bytes).cast(pl.Int64)
     return handed_out(weights) + padded(scales, 512) + padded(rows, 512)
+
+
+def matrix_parameters(*, made: Made, **shape: Expr) -> Expr:
+    """Parameters of the {name} matrix of one layer.
+
+    Source: {source}
+    """
+    one = made(**shape, **{each: whole for each, whole in WHOLE.items() if each in named(made)})
+    return one.copies * one.width * one.depth
 
 
 def derived(name: str) -> list[Quantity]:
     """What follows from one matrix, as quantities `<name>_matrix_bytes` and `<name>_matrix_parameters`."""
     made, group = MATRICES[name], GROUP_OF[name]
-    shape = list(inspect.signature(made).parameters)
-    form = {f"{field}": f"{group}_{field}" for field in Format._fields}
-
-    def size(**columns: Expr) -> Expr:
-        return matrix_bytes(
-            made(**{each: columns[each] for each in shape}), Format(*(columns[each] for each in Format._fields))
-        )
-
-    def parameters(**columns: Expr) -> Expr:
-        whole = made(**{each: WHOLE.get(each, columns.get(each)) for each in shape})
-        return whole.copies * whole.width * whole.depth
-
-    source = (made.__doc__ or "").rpartition("Source: ")[2]
-    size.__doc__ = f"{(matrix_bytes.__doc__ or '').format(name=name)}\n\nSource: {source}"
-    parameters.__doc__ = f"Parameters of the {name} matrix of one layer.\n\nSource: {source}"
+    words = {"name": name, "made": made, "source": (made.__doc__ or "").rpartition("Source: ")[2]}
+    shape = {each: each for each in named(made)}
+    form = {each: f"{group}_{each}" for each in Format._fields}
     alone = {each: each for each in shape if each not in WHOLE}
     return [
-        Quantity(f"{name}_matrix_bytes", size, {each: each for each in shape} | form),
-        Quantity(f"{name}_matrix_parameters", parameters, alone),
+        instance(matrix_bytes, f"{name}_matrix_bytes", words, **shape, **form),
+        instance(matrix_parameters, f"{name}_matrix_parameters", words, **alone),
     ]
 
 

@@ -1,7 +1,5 @@
 """What an engine is set to: as asked, or by its own defaults, which depend on the device."""
 
-from typing import NamedTuple
-
 import polars as pl
 from polars import Expr
 
@@ -25,19 +23,9 @@ SETTINGS: dict[str, pl.DataType] = {
 """What a plan may set, and its type; `asked_<name>` holds what was asked for, or nothing."""
 
 
-class BySize(NamedTuple):
-    """A default for small, middle, large and huge devices."""
-
-    small: Expr
-    middle: Expr
-    large: Expr
-    huge: Expr
-
-    def on(self, device_size: Expr) -> Expr:
-        """The default on a device of that size."""
-        lower = pl.when(device_size == 0).then(self.small).otherwise(self.middle)
-        upper = pl.when(device_size == 2).then(self.large).otherwise(self.huge)  # noqa: PLR2004
-        return pl.when(device_size < 2).then(lower).otherwise(upper)  # noqa: PLR2004
+def of_size(defaults: Expr, size: Expr) -> Expr:
+    """The default on a device of some size, of a list for small, middle, large and huge ones."""
+    return defaults.list.get(size, null_on_oob=True)
 
 
 @quantity
@@ -56,15 +44,6 @@ def defaults_size(device_size: Expr, is_ampere: Expr, engine_ampere_is_middle: E
     Source: vLLM engine/arg_utils.py: "a100" not in device name.
     """
     return pl.when(is_ampere & engine_ampere_is_middle).then(device_size.clip(0, 1)).otherwise(device_size)
-
-
-class Reserved(NamedTuple):
-    """Fixed part of what SGLang leaves to activations and graphs, by the size of the device."""
-
-    engine_small_reserved_bytes: Expr
-    engine_middle_reserved_bytes: Expr
-    engine_large_reserved_bytes: Expr
-    engine_huge_reserved_bytes: Expr
 
 
 @quantity
@@ -89,7 +68,7 @@ def reserved_bytes(
     batched_tokens_max: Expr,
     device_count: Expr,
     defaults_size: Expr,
-    reserved: Reserved,
+    engine_reserved_bytes: Expr,
     engine_reserved_bytes_per_token: Expr,
     engine_reserved_rank_bytes: Expr,
     engine_reserved_large_bytes: Expr,
@@ -100,9 +79,8 @@ def reserved_bytes(
     """
     step = engine_reserved_bytes_per_token * batched_tokens_max.clip(2048)
     least = pl.when(defaults_size > 1).then(engine_reserved_large_bytes).otherwise(0)
-    return pl.max_horizontal(
-        BySize(*reserved).on(defaults_size) + step + engine_reserved_rank_bytes * device_count, least
-    )
+    fixed = of_size(engine_reserved_bytes, defaults_size)
+    return pl.max_horizontal(fixed + step + engine_reserved_rank_bytes * device_count, least)
 
 
 @quantity
@@ -112,24 +90,6 @@ def model_len_max_tokens(asked_model_len_max_tokens: Expr, context_tokens_max: E
     Source: vLLM config, max_model_len.
     """
     return pl.coalesce(asked_model_len_max_tokens, context_tokens_max)
-
-
-class BatchedTokens(NamedTuple):
-    """Tokens of a full step, by default, by the size of the device."""
-
-    engine_small_batched_tokens: Expr
-    engine_middle_batched_tokens: Expr
-    engine_large_batched_tokens: Expr
-    engine_huge_batched_tokens: Expr
-
-
-class Sequences(NamedTuple):
-    """Sequences run at once, by default, by the size of the device."""
-
-    engine_small_sequences: Expr
-    engine_middle_sequences: Expr
-    engine_large_sequences: Expr
-    engine_huge_sequences: Expr
 
 
 @quantity
@@ -147,7 +107,7 @@ def whole_prompt_tokens(
 def batched_tokens_max(
     asked_batched_tokens_max: Expr,
     defaults_size: Expr,
-    defaults: BatchedTokens,
+    engine_batched_tokens: Expr,
     whole_prompt_tokens: Expr,
     model_len_max_tokens: Expr,
 ) -> Expr:
@@ -157,19 +117,19 @@ def batched_tokens_max(
 
     Source: catalogs/engines; vLLM config, SchedulerConfig, 0.6 to 0.10.
     """
-    default = BySize(*defaults).on(defaults_size)
+    default = of_size(engine_batched_tokens, defaults_size)
     is_whole = model_len_max_tokens <= whole_prompt_tokens
     least = pl.max_horizontal(2048, model_len_max_tokens)
     return pl.coalesce(asked_batched_tokens_max, pl.when(is_whole).then(least).otherwise(default))
 
 
 @quantity
-def sequences_max(asked_sequences_max: Expr, defaults_size: Expr, defaults: Sequences) -> Expr:
+def sequences_max(asked_sequences_max: Expr, defaults_size: Expr, engine_sequences: Expr) -> Expr:
     """Sequences that the engine runs at once at most: as asked, or its default on this device.
 
     Source: catalogs/engines.
     """
-    return pl.coalesce(asked_sequences_max, BySize(*defaults).on(defaults_size))
+    return pl.coalesce(asked_sequences_max, of_size(engine_sequences, defaults_size))
 
 
 @quantity

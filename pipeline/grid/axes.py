@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import polars as pl
+import polars.selectors as cs
 
 from pipeline.estimators.attention import PROJECTIONS
 from pipeline.estimators.settings import SETTINGS
@@ -49,11 +50,8 @@ FOR_PEOPLE = ["name", "hf_id", "aliases", "family", "release_date", "verdict", "
 
 MEASURED = ("measured_accelerators", "memory_measured_accelerators")
 """Lists of an engine that name devices: where its times, and where its memory were measured."""
-BY_SIZE, SIZES = (
-    ("engine_batched_tokens", "engine_sequences", "engine_reserved_bytes"),
-    ("small", "middle", "large", "huge"),
-)
-"""Lists of an engine that give a default for each size of device."""
+BY_SIZE = ("engine_batched_tokens", "engine_sequences", "engine_reserved_bytes")
+"""Lists of an engine that give a default for each size of device: formulas take from them what they need."""
 
 
 def axes_of(catalogs: Catalogs, grid: Grid, as_of: date) -> Axes:
@@ -97,7 +95,7 @@ def without_people(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def model_axis(models: pl.DataFrame, engines: pl.DataFrame) -> pl.DataFrame:
-    """Models, with how many layers run each kind of projection, and small counts spelled out."""
+    """Models, with how many layers run each kind of projection."""
     projections = {
         f"{projection}_layers": pl.sum_horizontal(
             f"{kind}_layers" for kind, its in PROJECTIONS.items() if its == projection
@@ -109,8 +107,6 @@ def model_axis(models: pl.DataFrame, engines: pl.DataFrame) -> pl.DataFrame:
     return without_people(models.with_columns(class_bit=class_bit).drop("architecture")).with_columns(
         *counts,
         shared_expert_layers=pl.when(pl.col("shared_expert_width").is_not_null()).then("moe_layers").otherwise(0),
-        ffn_inputs=pl.when("gated_ffn").then(2).otherwise(1).cast(pl.Int64),
-        query_inputs=pl.when("gated_attention").then(2).otherwise(1).cast(pl.Int64),
     )
 
 
@@ -183,12 +179,8 @@ def engine_axis(engines: pl.DataFrame, accelerators: pl.DataFrame, bands: pl.Dat
         "engine_memory_architecture_bits": bits_of("memory_measured_accelerators_architectures", architectures),
         "engine_lean_bits": bits_of("engine_lean_classes", mentioned(engines, "engine_lean_classes")),
     }
-    by_size = [
-        pl.col(field).list.get(place).alias(f"engine_{size}_{field.removeprefix('engine_')}")
-        for field in BY_SIZE
-        for place, size in enumerate(SIZES)
-    ]
-    axis = engines.with_columns(*by_size, engine_version="from_version", **bits).drop(pl.selectors.list())
+    names = cs.list() - cs.by_name(BY_SIZE)
+    axis = engines.with_columns(engine_version="from_version", **bits).drop(names)
     axis = without_people(with_setups(axis, grid))
     return axis.join(bands.drop("band").head(1), how="cross", maintain_order="left_right")
 

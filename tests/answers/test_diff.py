@@ -19,7 +19,7 @@ from pipeline.answers.diff.causes import causes_of
 from pipeline.answers.diff.difference import CAUSES, Difference, difference, difference_markdown, difference_text
 from pipeline.answers.diff.effects import EFFECTS
 from pipeline.answers.diff.inputs import Inputs, Run, frame_from_facts, read_run
-from pipeline.answers.diff.reach import closure, reach_of
+from pipeline.answers.diff.reach import closure, quantities, reach_of
 from pipeline.core.places import bundled
 from pipeline.facts.schema.kinds import SCHEMAS
 from pipeline.grid.schema import TABLES
@@ -442,6 +442,20 @@ def test_a_changed_formula_is_named_and_reaches_what_is_made_of_it(before: Run) 
     assert behind(before, new, "tpot_s") == {("", "")}
     assert not behind(before, new, "batch_max")
     assert behind(before, changed_code(before, "estimators/bands.py", "Z80"), "vram_bytes_lo") == {("", "")}
+
+
+def test_a_changed_template_is_all_its_instances_and_nothing_else(before: Run) -> None:
+    """Decode attention of every kind of layer; a matrix is its bytes, its parameters and the products with it."""
+
+    def changed_quantities(file: str, name: str) -> frozenset[str]:
+        return quantities(causes_of(before, changed_code(before, file, name))[0])
+
+    attend = changed_quantities("estimators/step/decode.py", "attend_s")
+    assert {"full_attend_s", "sliding_attend_s"} < attend
+    assert all(name.endswith("_attend_s") for name in attend)
+    down = changed_quantities("estimators/matrices.py", "down")
+    products = {"dense_products_s", "decode_dense_products_s", "prompt_dense_products_s", "mixed_dense_products_s"}
+    assert down == {"down_matrix_bytes", "down_matrix_parameters"} | products
 
 
 def test_code_around_formulas_counts_where_nothing_else_explains(before: Run) -> None:

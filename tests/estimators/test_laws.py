@@ -687,10 +687,10 @@ def test_experts_that_are_all_active_are_a_dense_block_of_their_whole_width(
         "dense_flop_per_s": [1e30, 1e15], "expert_flop_per_s": [1e30, 1e15],
         "dense_bytes_per_s": [1e12, 1e30], "expert_bytes_per_s": [1e12, 1e30],
     })  # fmt: skip
-    made = pipeline.estimate(frame, ["experts_s", "dense_ffn_s"])
+    made = pipeline.estimate(frame, ["experts_s", "dense_products_s"])
     activations = 2.0 * tokens * ((inputs + 1) * whole + 2 * 64 * hidden) / 1e12
-    assert made["dense_ffn_s"][0] == pytest.approx(made["experts_s"][0] + activations, rel=1e-9)
-    assert made["dense_ffn_s"][1] == pytest.approx(made["experts_s"][1], rel=1e-9)
+    assert made["dense_products_s"][0] == pytest.approx(made["experts_s"][0] + activations, rel=1e-9)
+    assert made["dense_products_s"][1] == pytest.approx(made["experts_s"][1], rel=1e-9)
 
 
 @CHEAP

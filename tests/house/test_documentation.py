@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from importlib import import_module
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -103,6 +104,12 @@ def test_a_quantity_says_where_it_comes_from() -> None:
 def test_a_quantity_is_entered_under_its_name() -> None:
     """A book whose keys and columns differ would fill one column and read another."""
     assert {name: q.expr.meta.output_name() for name, q in BOOK.items()} == {name: name for name in BOOK}
+
+
+def test_a_formula_is_found_by_its_name() -> None:
+    """What decides a number stands at the top of a module: `diff` names it, and a reader finds it."""
+    functions = {each for q in BOOK.values() for each in q.functions}
+    assert [each for each in functions if getattr(import_module(each.__module__), each.__name__, None) != each] == []
 
 
 def test_a_name_ends_in_a_unit_or_is_known_to_have_none() -> None:

@@ -33,6 +33,11 @@ def kept(kind: str, r: Any, context: int) -> tuple[int, int, int, int]:
 # ----- kernels
 
 
+def ffn_inputs(r: Any) -> int:
+    """Matrices that read a feed-forward block's input: one, and a gate."""
+    return 2 if r.gated_ffn else 1
+
+
 def bandwidth(r: Any) -> float:
     """Memory bandwidth, as far as this very device reaches it."""
     return r.memory_bytes_per_s * r.achieved_bytes_ratio
@@ -105,7 +110,7 @@ def feed_forward_kernels(r: Any, tokens: float) -> float:
     total = 0.0
     for layers, width in ((r.dense_layers, r.ffn_width), (r.shared_expert_layers, r.shared_expert_width)):
         if layers:
-            up = gemm(r, tokens, r.ffn_inputs * width / r.tp, r.hidden)
+            up = gemm(r, tokens, ffn_inputs(r) * width / r.tp, r.hidden)
             total += layers * (up + gemm(r, tokens, r.hidden, width / r.tp))
     if r.moe_layers:
         total += r.moe_layers * (routed_experts(r, tokens * r.dp) + exchange(r, tokens))
@@ -115,7 +120,7 @@ def feed_forward_kernels(r: Any, tokens: float) -> float:
 def routed_experts(r: Any, tokens: float) -> float:
     """Routed experts of one layer, spread over the ranks of all groups, for the tokens of all groups."""
     touched = distinct(r, tokens)
-    matrix = (r.ffn_inputs + 1) * expert_depth(r) * r.expert_width / (r.tp * r.dp)
+    matrix = (ffn_inputs(r) + 1) * expert_depth(r) * r.expert_width / (r.tp * r.dp)
     read = touched * matrix * r.expert_weight_bits / 8.0 / (bandwidth(r) * r.expert_bytes_ratio)
     work = 2.0 * matrix * (tokens * r.experts_per_token + touched * r.expert_ramp) / r.expert_achieved
     return r.expert_launch_s + math.hypot(work, read)
@@ -129,7 +134,7 @@ def distinct(r: Any, tokens: float) -> float:
 def expert_depth(r: Any) -> int:
     """Inputs of a routed expert: latent MoE reads a narrower vector."""
     an_expert = r.expert_parameter_count / (r.moe_layers * r.experts)
-    return min(math.floor(an_expert / ((r.ffn_inputs + 1) * r.expert_width)), r.hidden)
+    return min(math.floor(an_expert / ((ffn_inputs(r) + 1) * r.expert_width)), r.hidden)
 
 
 # ----- links
@@ -204,12 +209,11 @@ def allocated(size: float) -> int:
 
 def by_size(r: Any, name: str) -> int:
     """An engine's default on this device: by its memory, and an A100 sometimes as if it had less."""
-    sizes = ["small", "middle", "large", "huge"]
     memory = r.device_memory_bytes
     size = 3 if memory >= 160 * GIB else 2 if memory >= 70 * GIB else 1 if memory >= 35 * GIB else 0
     if r.is_ampere and r.engine_ampere_is_middle and size > 1:
         size = 1
-    return getattr(r, f"engine_{sizes[size]}_{name}")
+    return (getattr(r, f"engine_{name}") or [None] * 4)[size]
 
 
 def settings(r: Any) -> None:
@@ -262,12 +266,12 @@ def matrices(r: Any, tp: int, ranks: int, ep: int) -> list[tuple[int, str, int, 
         found += [(r.linear_layers, "dense", 1, r.hidden, r.linear_out_width // tp)]
     for layers, width in ((r.dense_layers, r.ffn_width), (r.shared_expert_layers, r.shared_expert_width)):
         if layers:
-            found += [(layers, "dense", 1, r.ffn_inputs * width // tp, r.hidden)]
+            found += [(layers, "dense", 1, ffn_inputs(r) * width // tp, r.hidden)]
             found += [(layers, "dense", 1, r.hidden, width // tp)]
     if r.moe_layers:
         split = ranks // ep  # ranks that share one expert
         width, count, read = math.ceil(r.expert_width / split), math.ceil(r.experts / ep), expert_depth(r)
-        found += [(r.moe_layers, "expert", count, r.ffn_inputs * width, read)]
+        found += [(r.moe_layers, "expert", count, ffn_inputs(r) * width, read)]
         found += [(r.moe_layers, "expert", count, read, width)]
     return [each for each in found if each[0]]
 

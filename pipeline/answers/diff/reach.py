@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from pipeline.answers.diff.causes import Cause
     from pipeline.answers.diff.inputs import Inputs
-    from pipeline.core.quantity import Quantity
+    from pipeline.core.quantity import Formula, Quantity
     from pipeline.grid.axes import Axes
 
 AXES = ("model", "weights", "kv", "engine", "accelerator", "workload", "parallel")
@@ -262,19 +262,23 @@ def quantities(cause: Cause) -> frozenset[str]:
     """
     file = cause.entry.removeprefix("pipeline/")
     own = {**formulas(), **formulas("fleet"), **BILLED}
-    formulas_here = {q.formula.__name__ for q in own.values() if file_of(q) == file}
+    formulas_here = {each.__name__ for q in own.values() for each in q.functions if file_of(each) == file}
     if not file.startswith("estimators/"):
         return frozenset()
     if not formulas_here.issuperset(cause.parts):
         return made_in(own, readers_of(file))
-    return frozenset(name for name, q in own.items() if file_of(q) == file and q.formula.__name__ in cause.parts)
+    return frozenset(
+        name
+        for name, q in own.items()
+        if any(file_of(each) == file and each.__name__ in cause.parts for each in q.functions)
+    )
 
 
 def made_in(own: Mapping[str, Quantity], files: frozenset[str]) -> frozenset[str]:
     """The quantities whose formulas stand in some files."""
-    return frozenset(name for name, q in own.items() if file_of(q) in files)
+    return frozenset(name for name, q in own.items() if any(file_of(each) in files for each in q.functions))
 
 
-def file_of(q: Quantity) -> str:
+def file_of(formula: Formula) -> str:
     """The file of a formula, below the package."""
-    return f"{q.formula.__module__.removeprefix('pipeline.').replace('.', '/')}.py"
+    return f"{formula.__module__.removeprefix('pipeline.').replace('.', '/')}.py"

@@ -11,15 +11,14 @@ Source: vLLM v1/core/kv_cache_utils.py, v1/kv_cache_interface.py; serving-memory
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import polars as pl
 from polars import Expr
 
-from pipeline.core.quantity import Book, Quantity, quantity, summed
-from pipeline.estimators.attention import Kept, column_of, derived
+from pipeline.core.quantity import Book, Quantity, instance, quantity, summed
+from pipeline.estimators.attention import Kept, column_of, derived, named, of_kind
 from pipeline.estimators.matrices import padded
 
 if TYPE_CHECKING:
@@ -63,61 +62,94 @@ def unbounded_tokens(prompt_tokens: Expr) -> Expr:
 
 
 def page_layers(own_stage_layers: Expr, group_layers: Expr, engine_groups_layers: Expr) -> Expr:
-    """Layers of kind {kind} that are paid for: where layers are grouped, the last group is padded."""
+    """Layers of kind {kind} that are paid for: where layers are grouped, the last group is padded.
+
+    Source: vLLM v1/core/kv_cache_utils.py.
+    """
     grouped = -(-own_stage_layers // group_layers) * group_layers
     return pl.when(engine_groups_layers).then(grouped).otherwise(own_stage_layers)
 
 
 def plain_block_bytes(own_token_bytes: Expr, own_state_bytes: Expr, block_tokens: Expr) -> Expr:
-    """Bytes that one {kind} layer needs for a block of tokens, or for its state."""
+    """Bytes that one {kind} layer needs for a block of tokens, or for its state.
+
+    Source: vLLM v1/core/kv_cache_utils.py.
+    """
     return (block_tokens * own_token_bytes).ceil().cast(pl.Int64) + own_state_bytes
 
 
 def block_bytes(own_plain_block_bytes: Expr, kv_page_bytes: Expr, engine_groups_layers: Expr) -> Expr:
-    """Bytes of one block of one {kind} layer as paid for: where layers are grouped, all pages are equal."""
+    """Bytes of one block of one {kind} layer as paid for: where layers are grouped, all pages are equal.
+
+    Source: vLLM v1/core/kv_cache_utils.py.
+    """
     return pl.when(engine_groups_layers).then(kv_page_bytes).otherwise(own_plain_block_bytes)
 
 
 def block_tokens_held(
     own_token_bytes: Expr, block_tokens: Expr, kv_page_bytes: Expr, engine_groups_layers: Expr
 ) -> Expr:
-    """Tokens that one block of one {kind} layer holds: as many as its page has room for."""
+    """Tokens that one block of one {kind} layer holds: as many as its page has room for.
+
+    Source: vLLM v1/core/kv_cache_utils.py.
+    """
     held = (kv_page_bytes / own_token_bytes).clip(1.0, LONG).floor().cast(pl.Int64)
     return pl.when(engine_groups_layers & (own_token_bytes > 0)).then(held).otherwise(block_tokens)
 
 
 def sequence_bytes(own_blocks: Expr, own_block_bytes: Expr) -> Expr:
-    """Bytes that one sequence takes in one {kind} layer."""
+    """Bytes that one sequence takes in one {kind} layer.
+
+    Source: vLLM v1/core/kv_cache_utils.py.
+    """
     return own_blocks * own_block_bytes
 
 
 def lasting_bytes(own_lasting_blocks: Expr, own_block_bytes: Expr) -> Expr:
-    """Bytes of one sequence in one {kind} layer that stop growing."""
+    """Bytes of one sequence in one {kind} layer that stop growing.
+
+    Source: vLLM v1/core/kv_cache_utils.py.
+    """
     return own_lasting_blocks * own_block_bytes
 
 
 def paid_bytes_per_token(own_token_bytes: Expr, own_block_bytes: Expr, own_block_tokens_held: Expr) -> Expr:
-    """Bytes that one more token adds to one {kind} layer while no window is full."""
+    """Bytes that one more token adds to one {kind} layer while no window is full.
+
+    Source: vLLM v1/core/kv_cache_utils.py.
+    """
     return pl.when(own_token_bytes > 0).then(own_block_bytes / own_block_tokens_held).otherwise(0.0)
 
 
 def standing_bytes(own_token_bytes: Expr, own_block_bytes: Expr) -> Expr:
-    """Bytes of the state of one {kind} layer, as paid for; none where it keeps tokens."""
+    """Bytes of the state of one {kind} layer, as paid for; none where it keeps tokens.
+
+    Source: vLLM v1/core/kv_cache_utils.py.
+    """
     return pl.when(own_token_bytes > 0).then(0).otherwise(own_block_bytes)
 
 
 def reading_bytes(own_reading_blocks: Expr, own_block_bytes: Expr) -> Expr:
-    """Bytes of one sequence of the longest length in one {kind} layer while its prompt is read."""
+    """Bytes of one sequence of the longest length in one {kind} layer while its prompt is read.
+
+    Source: vLLM v1/core/kv_cache_utils.py.
+    """
     return own_reading_blocks * own_block_bytes
 
 
 def growing_bytes_per_token(own_lasting_blocks: Expr, own_paid_bytes_per_token: Expr) -> Expr:
-    """Bytes that one more token adds to one {kind} layer however long the context."""
+    """Bytes that one more token adds to one {kind} layer however long the context.
+
+    Source: vLLM v1/core/kv_cache_utils.py.
+    """
     return pl.when(own_lasting_blocks == 0).then(own_paid_bytes_per_token).otherwise(0.0)
 
 
 def present_block_tokens(own_stage_layers: Expr, own_token_bytes: Expr, own_block_tokens_held: Expr) -> Expr:
-    """Tokens of one block of the {kind} layers of a model; nothing where it has none, or none that keep tokens."""
+    """Tokens of one block of the {kind} layers of a model; nothing where it has none, or none that keep tokens.
+
+    Source: vLLM v1/core/kv_cache_utils.py.
+    """
     return pl.when((own_stage_layers > 0) & (own_token_bytes > 0)).then(own_block_tokens_held)
 
 
@@ -172,74 +204,69 @@ KEPT: dict[Callable[..., Expr], str] = {
 """What follows from what a kind keeps, and the context that it is taken at."""
 
 
-def of_kind(name: str, what: Callable[..., Expr]) -> Quantity:
+def of_own(name: str, what: Callable[..., Expr]) -> Quantity:
     """What follows for one kind from its other quantities, as a quantity `<kind>_<what>`."""
-    names = inspect.signature(what).parameters
-
-    def formula(**columns: Expr) -> Expr:
-        return what(**columns)
-
-    formula.__doc__ = f"{(what.__doc__ or '').format(kind=name)}\n\nSource: vLLM v1/core/kv_cache_utils.py."
-    return Quantity(f"{name}_{what.__name__}", formula, {each: column_of(each, name, {}) for each in names})
+    return of_kind(what, name, **{each: column_of(each, name, {}) for each in named(what)})
 
 
 # ----- the layers of all kinds
 
 
-def group_layers(kinds: Sequence[str]) -> Quantity:
-    """Layers of one group: as many as the rarest kind has, or the most frequent where they are nearly equal."""
+def group_layers(engine_nearly_equal_ratio: Expr, **counts: Expr) -> Expr:
+    """Layers of one group of the cache: as many as the rarest kind has, or the most frequent where nearly equal.
 
-    def formula(engine_nearly_equal_ratio: Expr, **counts: Expr) -> Expr:
-        present = [pl.when(count > 0).then(count) for count in counts.values()]
-        least, most = pl.min_horizontal(present), pl.max_horizontal(present)
-        return pl.when(most < engine_nearly_equal_ratio * least).then(most).otherwise(least)
-
-    formula.__doc__ = "Layers of one group of the cache.\n\nSource: vLLM v1/core/kv_cache_utils.py, group_size."
-    parts = ["engine_nearly_equal_ratio", *(f"{kind}_stage_layers" for kind in kinds)]
-    return Quantity("group_layers", formula, {each: each for each in parts})
+    Source: vLLM v1/core/kv_cache_utils.py, group_size.
+    """
+    present = [pl.when(count > 0).then(count) for count in counts.values()]
+    least, most = pl.min_horizontal(present), pl.max_horizontal(present)
+    return pl.when(most < engine_nearly_equal_ratio * least).then(most).otherwise(least)
 
 
-def kv_page_bytes(kinds: Sequence[str]) -> Quantity:
-    """The page of one layer: large enough for every kind, in whole blocks of the kind with the largest tokens."""
+def kv_page_bytes(block_tokens: Expr, *, kinds: tuple[str, ...], **columns: Expr) -> Expr:
+    """Bytes of one page: a block of one layer, equal for all kinds; whole blocks of the kind with the largest tokens.
 
-    def formula(block_tokens: Expr, **columns: Expr) -> Expr:
-        def largest(what: str) -> Expr:
-            return pl.max_horizontal(
-                pl.when(columns[f"{kind}_stage_layers"] > 0).then(columns[f"{kind}_{what}"]).otherwise(0)
-                for kind in kinds
-            )
+    Source: vLLM unify_kv_cache_spec_page_size; models/config.py, block size of hybrid models.
+    """
 
-        a_block = (block_tokens * largest("token_bytes")).ceil().cast(pl.Int64)
-        state = largest("state_bytes")
-        return pl.when(a_block > 0).then(padded(pl.max_horizontal(a_block, state), a_block.clip(1))).otherwise(state)
+    def largest(what: str) -> Expr:
+        present = (pl.when(columns[f"{kind}_stage_layers"] > 0).then(columns[f"{kind}_{what}"]) for kind in kinds)
+        return pl.max_horizontal(each.otherwise(0) for each in present)
 
-    formula.__doc__ = (
-        "Bytes of one page: a block of one layer, equal for all kinds.\n\n"
-        "Source: vLLM unify_kv_cache_spec_page_size; models/config.py, block size of hybrid models."
-    )
-    parts = [f"{kind}_{what}" for kind in kinds for what in ("stage_layers", "token_bytes", "state_bytes")]
-    return Quantity("kv_page_bytes", formula, {each: each for each in ["block_tokens", *parts]})
+    a_block = (block_tokens * largest("token_bytes")).ceil().cast(pl.Int64)
+    state = largest("state_bytes")
+    return pl.when(a_block > 0).then(padded(pl.max_horizontal(a_block, state), a_block.clip(1))).otherwise(state)
 
 
-def block_tokens_of(kinds: Sequence[str]) -> list[Quantity]:
-    """The largest and the smallest block of all kinds that a model has."""
-    parts = {each: each for each in (f"{kind}_present_block_tokens" for kind in kinds)}
+def kv_block_tokens(**blocks: Expr) -> Expr:
+    """Tokens of the longest block of any layer: where a sequence grows by it, every layer's blocks are whole.
 
-    def largest(**columns: Expr) -> Expr:
-        """Tokens of the longest block of any layer: where a sequence grows by it, every layer's blocks are whole.
+    Source: vLLM v1/core/kv_cache_utils.py, unify_kv_cache_spec_page_size.
+    """
+    return pl.max_horizontal(blocks.values()).fill_null(1)
 
-        Source: vLLM v1/core/kv_cache_utils.py, unify_kv_cache_spec_page_size.
-        """
-        return pl.max_horizontal(columns.values()).fill_null(1)
 
-    def smallest(**columns: Expr) -> Expr:
-        """Tokens of the shortest block of any layer: what the engine's figure of tokens counts by.
+def shown_block_tokens(**blocks: Expr) -> Expr:
+    """Tokens of the shortest block of any layer: what the engine's figure of tokens counts by.
 
-        Source: vLLM v1/core/kv_cache_utils.py: blocks // groups x min block size.
-        """
-        return pl.min_horizontal(columns.values()).fill_null(1)
+    Source: vLLM v1/core/kv_cache_utils.py: blocks // groups x min block size.
+    """
+    return pl.min_horizontal(blocks.values()).fill_null(1)
 
-    return [Quantity("kv_block_tokens", largest, parts), Quantity("shown_block_tokens", smallest, parts)]
+
+def of_all_kinds(kinds: Sequence[str]) -> list[Quantity]:
+    """What the kinds of a model's layers settle together."""
+    own = {
+        what: {f"{kind}_{what}": f"{kind}_{what}" for kind in kinds}
+        for what in ("stage_layers", "token_bytes", "state_bytes", "present_block_tokens")
+    }
+    blocks = own.pop("present_block_tokens")
+    paged = {name: name for each in own.values() for name in each}
+    return [
+        instance(group_layers, "group_layers", **own["stage_layers"]),
+        instance(kv_page_bytes, "kv_page_bytes", {"kinds": tuple(kinds)}, **paged),
+        instance(kv_block_tokens, "kv_block_tokens", **blocks),
+        instance(shown_block_tokens, "shown_block_tokens", **blocks),
+    ]
 
 
 SUMS = {
@@ -275,12 +302,11 @@ SUMS = {
 
 def with_pages(book: Book, kinds: Sequence[str]) -> Book:
     """The book with the cache of all layers in it, as the engine lays it out."""
-    made = [of_kind(kind, what) for kind in kinds for what in ALONE]
+    made = [of_own(kind, what) for kind in kinds for what in ALONE]
     swapped = {"window_tokens": "kept_window_tokens"}
     made += [derived(kind, what, context, **swapped) for kind in kinds for what, context in KEPT.items()]
     made += [
         summed(name, {f"{kind}_{what}": f"{kind}_{times}" for kind in kinds}, summary)
         for name, (what, times, summary) in SUMS.items()
     ]
-    made += [group_layers(kinds), kv_page_bytes(kinds), *block_tokens_of(kinds)]
-    return {**book, **{q.name: q for q in made}}
+    return {**book, **{q.name: q for q in [*made, *of_all_kinds(kinds)]}}

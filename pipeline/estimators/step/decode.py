@@ -2,8 +2,8 @@
 
 from polars import Expr
 
-from pipeline.core.quantity import Book, Quantity, again, quantity, summed
-from pipeline.estimators.attention import PROJECTIONS
+from pipeline.core.quantity import Book, again, quantity, summed
+from pipeline.estimators.attention import PROJECTIONS, of_kind
 
 
 @quantity
@@ -33,17 +33,6 @@ def attend_s(
     """
     per_sequence_s = read_bytes / (attention_bytes_ratio * reached_memory_bytes_per_s) + 1e-8 * read_heads
     return attention_launch_s + microbatch * per_sequence_s
-
-
-def _attend_of(kind: str) -> Quantity:
-    reads = {"read_bytes": f"{kind}_read_bytes", "read_heads": f"{kind}_read_heads"}
-    same = ("microbatch", "attention_launch_s", "attention_bytes_ratio", "reached_memory_bytes_per_s")
-
-    def formula(**columns: Expr) -> Expr:
-        return attend_s(**columns)
-
-    formula.__doc__ = (attend_s.__doc__ or "").format(kind=kind)
-    return Quantity(f"{kind}_attend_s", formula, reads | {each: each for each in same})
 
 
 @quantity
@@ -140,7 +129,7 @@ def with_decode(book: Book, kinds: list[str]) -> Book:
     read = {f"{kind}_read_bytes": f"{kind}_stage_layers" for kind in kinds}
     copied = {f"{kind}_read_bytes": f"{kind}_layers" for kind in kinds if PROJECTIONS[kind].endswith("gqa")}
     made = [
-        *map(_attend_of, kinds),
+        *(of_kind(attend_s, kind, "read_bytes", "read_heads") for kind in kinds),
         summed("decode_attention_s", attend, "Decode attention of all layers in one step."),
         summed("decode_sequence_read_bytes", read, "Cache that one sequence's next token reads on one device."),
         summed("decode_sequence_copied_bytes", copied, "Keys and values of one sequence, of all stages."),

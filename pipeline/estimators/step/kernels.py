@@ -1,4 +1,6 @@
-"""One function a kernel: the seconds that one layer spends in it, in a step of `step_tokens` tokens.
+"""What one layer spends in each kernel, in a step of `step_tokens` tokens: one function a kernel.
+
+Products with plain matrices follow from matrices.py, for every matrix: a new one needs no kernel.
 
 `@kernel(times=...)` names the model's column that says how many layers run it; a model without
 such layers never computes it. A step of any kind (decode, one prompt, prompts joining a decoding
@@ -8,11 +10,15 @@ batch) is the same functions at another `step_tokens`: see decode.py and prefill
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
+from operator import add
 
 import polars as pl
 from polars import Expr
 
-from pipeline.core.quantity import Formula, Quantity, quantity, summed
+from pipeline.core.quantity import Book, Formula, Quantity, instance, quantity, summed
+from pipeline.estimators.attention import named
+from pipeline.estimators.matrices import GROUP_OF, MATRICES, TIMES, Made
 from pipeline.estimators.step.gemm import DenseGemm, ExpertGemm, HalfGemm, overlapped
 
 KERNELS: dict[str, str] = {}
@@ -28,111 +34,37 @@ def kernel(times: str) -> Callable[[Formula], Formula]:
     return enter
 
 
-# ----- projections of attention
+# ----- matrix products of a layer's plain matrices: projections of attention, feed-forward blocks, shared experts
 
 
-@kernel(times="gqa_layers")
-def gqa_projection_s(
-    step_tokens: Expr,
-    hidden: Expr,
-    heads: Expr,
-    kv_heads: Expr,
-    head_dim: Expr,
-    value_head_dim: Expr,
-    query_inputs: Expr,
-    tp: Expr,
-    gemm: DenseGemm,
-) -> Expr:
-    """Query, key, value and output projections of one layer with KV heads.
+def products_s(step_tokens: Expr, gemm: DenseGemm, *, matrices: tuple[Made, ...], **shape: Expr) -> Expr:
+    """Products of a step's tokens with the matrices of one layer of those that `{layers}` counts: {names}.
 
-    Source: arXiv:1909.08053, section 3: columns of QKV and rows of the output are split over ranks.
+    Source: estimators/matrices.py, by which weights are counted too; the time of a product: estimators/step/gemm.py.
     """
-    kv_width = pl.max_horizontal(kv_heads / tp, 1.0) * (head_dim + value_head_dim)
-    into = gemm.seconds(step_tokens, query_inputs * heads * head_dim / tp + kv_width, hidden)
-    return into + gemm.seconds(step_tokens, hidden, heads * value_head_dim / tp)
+    made = [each(**{name: shape[name] for name in named(each)}) for each in matrices]
+    return reduce(add, (gemm.seconds(step_tokens, one.width, one.depth) for one in made))
 
 
-@kernel(times="sliding_gqa_layers")
-def sliding_projection_s(
-    step_tokens: Expr,
-    hidden: Expr,
-    heads: Expr,
-    sliding_kv_heads: Expr,
-    sliding_head_dim: Expr,
-    sliding_value_head_dim: Expr,
-    query_inputs: Expr,
-    tp: Expr,
-    gemm: DenseGemm,
-) -> Expr:
-    """As gqa_projection_s, of one layer with a sliding window.
-
-    Source: arXiv:1909.08053, section 3.
-    """
-    return gqa_projection_s(
-        step_tokens, hidden, heads, sliding_kv_heads, sliding_head_dim, sliding_value_head_dim, query_inputs, tp, gemm
-    )
-
-
-@kernel(times="mla_layers")
-def mla_projection_s(
-    step_tokens: Expr,
-    hidden: Expr,
-    heads: Expr,
-    query_latent_dim: Expr,
-    kv_latent_dim: Expr,
-    rope_head_dim: Expr,
-    nope_head_dim: Expr,
-    value_head_dim: Expr,
-    tp: Expr,
-    gemm: DenseGemm,
-) -> Expr:
-    """Projections of one layer with latent attention: down, up, the absorbed key and value maps, output.
-
-    Source: arXiv:2405.04434, section 2.1 and appendix C.
-    """
-    query_width = heads * (nope_head_dim + rope_head_dim) / tp
-    down = gemm.seconds(step_tokens, query_latent_dim.fill_null(0) + kv_latent_dim + rope_head_dim, hidden)
-    up = gemm.seconds(step_tokens, query_width, query_latent_dim.fill_null(hidden))
-    absorbed = gemm.seconds(step_tokens, heads * (nope_head_dim + value_head_dim) / tp, kv_latent_dim)
-    return down + up + absorbed + gemm.seconds(step_tokens, hidden, heads * value_head_dim / tp)
+def products_of(layers: str) -> Quantity:
+    """The quantity `<kind of layer>_products_s`: what one layer's plain matrices take of a step."""
+    names = [name for name, times in TIMES.items() if times == layers and GROUP_OF[name] == "dense"]
+    matrices = tuple(MATRICES[name] for name in names)
+    words = {"layers": layers, "names": ", ".join(names), "matrices": matrices}
+    shape = {each: each for one in matrices for each in named(one)}
+    return instance(products_s, f"{layers.removesuffix('_layers')}_products_s", words, **shape)
 
 
 @kernel(times="linear_layers")
-def linear_projection_s(
-    step_tokens: Expr, hidden: Expr, linear_in_width: Expr, linear_out_width: Expr, tp: Expr, gemm: DenseGemm
-) -> Expr:
-    """Projections of one layer with a recurrent state, and its scan.
-
-    The scan and convolution kernels are taken as 20 microseconds a layer.
+def linear_scan_s(hidden: Expr) -> Expr:
+    """Scan and convolution of one layer with a recurrent state: taken as 20 microseconds.
 
     Source: step-time study, linear attention of Qwen3.5.
     """
-    into = gemm.seconds(step_tokens, linear_in_width / tp, hidden)
-    return into + gemm.seconds(step_tokens, hidden, linear_out_width / tp) + 20e-6
+    return 0.0 * hidden + 20e-6
 
 
-# ----- feed-forward
-
-
-@kernel(times="dense_layers")
-def dense_ffn_s(step_tokens: Expr, hidden: Expr, ffn_width: Expr, ffn_inputs: Expr, tp: Expr, gemm: DenseGemm) -> Expr:
-    """Feed-forward block of one plain layer: gate and up in one product, then down.
-
-    Source: arXiv:2002.05202; split over ranks as in arXiv:1909.08053.
-    """
-    up = gemm.seconds(step_tokens, ffn_inputs * ffn_width / tp, hidden)
-    return up + gemm.seconds(step_tokens, hidden, ffn_width / tp)
-
-
-@kernel(times="shared_expert_layers")
-def shared_expert_s(
-    step_tokens: Expr, hidden: Expr, shared_expert_width: Expr, ffn_inputs: Expr, tp: Expr, gemm: DenseGemm
-) -> Expr:
-    """Shared expert of one MoE layer: a plain feed-forward block that every token passes.
-
-    Source: arXiv:2401.06066, section 3.2.
-    """
-    return dense_ffn_s(step_tokens, hidden, shared_expert_width, ffn_inputs, tp, gemm)
+# ----- routed experts
 
 
 @quantity
@@ -236,7 +168,10 @@ def head_count(vocab: Expr) -> Expr:
     return vocab.clip(1, 1)
 
 
-def step_of(used: Callable[[str], bool]) -> Quantity:
-    """The quantity `kernels_s`: all kernels of a step that a model's layers run."""
-    parts = {name: times for name, times in KERNELS.items() if times == "head_count" or used(times)}
-    return summed("kernels_s", parts, "Device time of one step: every kernel, as often as the model has layers for it.")
+def with_kernels(used: Callable[[str], bool]) -> Book:
+    """The kernels that a model's layers run, and the quantity `kernels_s`: all of a step."""
+    products = {times: products_of(times) for name, times in TIMES.items() if GROUP_OF[name] == "dense"}
+    parts = {q.name: times for times, q in products.items() if used(times)}
+    parts |= {name: times for name, times in KERNELS.items() if times == "head_count" or used(times)}
+    summary = "Device time of one step: every kernel, as often as the model has layers for it."
+    return {q.name: q for q in [*products.values(), summed("kernels_s", parts, summary)]}

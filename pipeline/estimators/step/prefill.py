@@ -3,8 +3,8 @@
 import polars as pl
 from polars import Expr
 
-from pipeline.core.quantity import Book, Quantity, again, quantity, summed
-from pipeline.estimators.attention import PROJECTIONS
+from pipeline.core.quantity import Book, again, quantity, summed
+from pipeline.estimators.attention import PROJECTIONS, of_kind
 from pipeline.estimators.step.decode import tokens_of_each
 
 
@@ -60,22 +60,6 @@ def score_s(
     return work / (attention_flop_ratio * reached_half_flop_per_s)
 
 
-def _score_of(kind: str) -> Quantity:
-    own = "sliding_" if PROJECTIONS[kind] == "sliding_gqa" else ""
-    widths = {name: f"{own}{name}" for name in ("head_dim", "value_head_dim")}
-    same = (
-        "heads", "tp", "prompt_tokens", "reached_half_flop_per_s", "attention_flop_ratio", "attention_ramp_tokens"
-    )  # fmt: skip
-
-    def formula(**columns: Expr) -> Expr:
-        return score_s(**columns)
-
-    formula.__doc__ = (score_s.__doc__ or "").format(kind=kind)
-    return Quantity(
-        f"{kind}_score_s", formula, {"scored_keys": f"{kind}_scored_keys"} | widths | {each: each for each in same}
-    )
-
-
 @quantity
 def read_score_s(prompt_score_s: Expr, cached_prompt_ratio: Expr) -> Expr:
     """Prefill attention of the tokens that must be read: they still see the whole prompt.
@@ -110,7 +94,12 @@ def joining_prompt_s(
 def with_prefill(book: Book, kinds: list[str]) -> Book:
     """The book with a prompt's step in it, alone and joining a batch."""
     score = {f"{kind}_score_s": f"{kind}_layers" for kind in kinds}
-    made = [*map(_score_of, kinds), summed("prompt_score_s", score, "Prefill attention of all layers for one prompt.")]
+    widths = {kind: "sliding_" if PROJECTIONS[kind] == "sliding_gqa" else "" for kind in kinds}
+    scores = [
+        of_kind(score_s, kind, "scored_keys", head_dim=f"{own}head_dim", value_head_dim=f"{own}value_head_dim")
+        for kind, own in widths.items()
+    ]
+    made = [*scores, summed("prompt_score_s", score, "Prefill attention of all layers for one prompt.")]
     book = {**book, **{q.name: q for q in made}}
     book = again(book, "prompt", "kernels_s", step_tokens=whole_prompt, step_sequences=one_sequence)
     return again(book, "mixed", "kernels_s", step_tokens=mixed_tokens, step_sequences=tokens_of_each)

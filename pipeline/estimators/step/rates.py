@@ -5,7 +5,7 @@ from typing import NamedTuple
 import polars as pl
 from polars import Expr
 
-from pipeline.core.quantity import Book, Formula, Quantity, quantity
+from pipeline.core.quantity import Book, instance, quantity
 
 
 class Peaks(NamedTuple):
@@ -79,21 +79,20 @@ GROUPS = ("dense", "expert", "half")
 
 def achieved_rates() -> Book:
     """Achieved arithmetic and memory rates of every group of weights."""
-    peaks = dict(zip(Peaks._fields, Peaks._fields, strict=True))
-    rates = []
-    for group in GROUPS:
-        own = {each: f"{group}_{each}" for each in ("compute", "fallback", "flop_ratio", "fallback_ratio")}
-        own["achieved_flop_ratio"] = "achieved_flop_ratio"
-        read = {"reached_memory_bytes_per_s": "reached_memory_bytes_per_s", "bytes_ratio": f"{group}_bytes_ratio"}
-        rates.append(_of_group(group, "flop_per_s", achieved_flop_per_s, own | peaks))
-        rates.append(_of_group(group, "bytes_per_s", achieved_bytes_per_s, read))
+    of_unit = ("compute", "fallback", "flop_ratio", "fallback_ratio")
+    rates = [
+        rate
+        for group in GROUPS
+        for rate in (
+            instance(
+                achieved_flop_per_s,
+                f"{group}_flop_per_s",
+                {"group": group},
+                **{each: f"{group}_{each}" for each in of_unit},
+            ),
+            instance(
+                achieved_bytes_per_s, f"{group}_bytes_per_s", {"group": group}, bytes_ratio=f"{group}_bytes_ratio"
+            ),
+        )
+    ]
     return {rate.name: rate for rate in rates}
-
-
-def _of_group(group: str, rate: str, formula: Formula, reads: dict[str, str]) -> Quantity:
-    def of_group(**columns: Expr) -> Expr:
-        peaks = {"peaks": Peaks(*(columns.pop(each) for each in Peaks._fields))} if "compute" in columns else {}
-        return formula(**columns, **peaks)
-
-    of_group.__doc__ = (formula.__doc__ or "").format(group=group)
-    return Quantity(f"{group}_{rate}", of_group, reads)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import polars as pl
 from polars import Expr
 
+from pipeline.core.choices import first_largest
 from pipeline.core.quantity import quantity
 
 EXPERT_OVERHEADS = ("plain", "block", "int4", "mxfp4", "nvfp4")
@@ -104,7 +105,8 @@ def prompt_overlap_ratio(read_prompt_tokens: Expr, pp: Expr, batched_tokens_max:
 
     Source: step-time study, section 5: (u p / (u + p - 1))^0.7 for u pieces and p stages, llama.cpp.
 
-    >>> from pipeline.core.quantity import at
+    >>> from pipeline.core.choices import first_largest
+    from pipeline.core.quantity import at
     >>> at(prompt_overlap_ratio, read_prompt_tokens=512, pp=4, batched_tokens_max=512)
     1.0
     """
@@ -215,7 +217,8 @@ def e2e_s(ttft_s: Expr, tpot_s: Expr, output_tokens: Expr) -> Expr:
 
     Definition.
 
-    >>> from pipeline.core.quantity import at
+    >>> from pipeline.core.choices import first_largest
+    from pipeline.core.quantity import at
     >>> at(e2e_s, ttft_s=0.5, tpot_s=0.25, output_tokens=5)
     1.5
     """
@@ -261,8 +264,5 @@ def limited_by_code(
 
     Definition.
     """
-    device = 1 + (decode_arithmetic_s > decode_traffic_s).cast(pl.UInt8)
-    around = 3 + (step_overhead_s > decode_communication_s).cast(pl.UInt8)
-    longest = pl.max_horizontal(decode_traffic_s, decode_arithmetic_s)
-    is_around = pl.max_horizontal(decode_communication_s, step_overhead_s) > longest
-    return (pl.when(is_around).then(around).otherwise(device) * fits.cast(pl.UInt8)).cast(pl.UInt8)
+    longest = first_largest([decode_traffic_s, decode_arithmetic_s, decode_communication_s, step_overhead_s])
+    return ((1 + longest) * fits.cast(pl.UInt8)).cast(pl.UInt8)
