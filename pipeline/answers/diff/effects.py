@@ -165,4 +165,5 @@ def curve_means(folder: Path, batches: Sequence[int], parallel: pl.DataFrame) ->
     rows = pl.scan_parquet(pattern(folder, files), hive_partitioning=False).filter(col("batch").is_in(list(batches)))
     rows = rows.join(parallel.lazy(), on=parallel.columns, how="semi")
     counted = rows.group_by(AXES[:6]).agg(col(MEANS).cast(pl.Float64).mean(), curves=pl.len())
-    return counted.collect(engine="streaming").with_columns(col(AXES[:6]).cast(pl.String))
+    found = counted.collect(engine="streaming").with_columns(col(AXES[:6]).cast(pl.String))
+    return found.sort(AXES[:6])  # streamed groups come in any order, and of equally far plans the first is told
