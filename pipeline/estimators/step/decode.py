@@ -29,7 +29,7 @@ def attend_s(
 ) -> Expr:
     """Decode attention of one {kind} layer: launch, reading the cache, 10 ns for each sequence and KV head.
 
-    Source: step-time study, decode attention t0 + KV bytes / (eb W) + c b n_kv.
+    Source: step-time study, section 1, decode attention t0 + KV bytes / (eb W) + c b n_kv.
     """
     per_sequence_s = read_bytes / (attention_bytes_ratio * reached_memory_bytes_per_s) + 1e-8 * read_heads
     return attention_launch_s + microbatch * per_sequence_s
@@ -55,7 +55,7 @@ def mla_attend_flop(
 def mla_attend_arithmetic_s(mla_attend_flop: Expr, reached_half_flop_per_s: Expr) -> Expr:
     """Seconds of that arithmetic, at 0.3 of the 16-bit peak.
 
-    Source: step-time study, decode attention, MLA term.
+    Source: step-time study, section 1, decode attention, MLA term.
     """
     return mla_attend_flop / (0.3 * reached_half_flop_per_s)
 

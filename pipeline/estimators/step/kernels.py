@@ -59,7 +59,7 @@ def products_of(layers: str) -> Quantity:
 def linear_scan_s(hidden: Expr) -> Expr:
     """Scan and convolution of one layer with a recurrent state: taken as 20 microseconds.
 
-    Source: step-time study, linear attention of Qwen3.5.
+    Source: step-time study, section 1, linear attention of Qwen3.5.
     """
     return 0.0 * hidden + 20e-6
 
@@ -73,7 +73,7 @@ def distinct_experts(experts: Expr, experts_per_token: Expr, step_tokens: Expr, 
 
     E (1 - (1 - k/E)^T), T over all data-parallel groups. Skewed routing touches fewer: this is the upper end.
 
-    Source: expected number of distinct draws (coupon collector), as in step-time study, Experts.
+    Source: expected number of distinct draws (coupon collector), as in step-time study, section 1, Experts.
 
     >>> from pipeline.core.quantity import at
     >>> at(distinct_experts, experts=8, experts_per_token=2, step_tokens=1, dp=1)
@@ -97,7 +97,7 @@ def experts_s(
 ) -> Expr:
     """Routed experts of one MoE layer: each distinct one is read, each token is multiplied.
 
-    Source: step-time study, Experts: launch + 2-norm of traffic and arithmetic, the arithmetic at
+    Source: step-time study, section 1, Experts: launch + 2-norm of traffic and arithmetic, the arithmetic at
     x / (x + ramp) of its rate for x tokens per distinct expert.
     """
     matrix = (ffn_inputs + 1) * expert_depth * expert_width / expert_ranks
@@ -145,7 +145,7 @@ def all_reduce_s(step_tokens: Expr, hidden: Expr, tp: Expr, collective_launch_s:
 def elementwise_s(step_tokens: Expr, hidden: Expr, reached_memory_bytes_per_s: Expr) -> Expr:
     """Norms, rotary positions, residuals and activations of one layer: about 30 bytes a hidden unit.
 
-    Source: step-time study, norm traffic 30 B m h / (0.8 W).
+    Source: step-time study, section 1, norm traffic 30 B m h / (0.8 W).
     """
     return 37.5 * hidden * step_tokens / reached_memory_bytes_per_s
 
