@@ -41,12 +41,12 @@ class Answer:
     sql: str
 
 
-def answers() -> dict[str, Answer]:
+def all_answers() -> dict[str, Answer]:
     """Every question by name."""
-    return {path.stem: parsed(path) for path in sql_files("answers")}
+    return {path.stem: read_answer(path) for path in sql_files("answers")}
 
 
-def parsed(path: Path) -> Answer:
+def read_answer(path: Path) -> Answer:
     """One SQL file as a question."""
     sql = path.read_text(encoding="utf-8")
     parameters = {name: Parameter(meaning, default) for name, meaning, default in PARAMETER.findall(sql)}
@@ -62,13 +62,13 @@ def find(name: str) -> Answer:
     Raises:
         UnknownNameError: there is none.
     """
-    known = answers()
+    known = all_answers()
     if name not in known:
         raise UnknownNameError("question", name, known, hint="`capgrid ask` lists them.")
     return known[name]
 
 
-def ask(connection: duckdb.DuckDBPyConnection, answer: Answer, settings: Mapping[str, str]) -> pl.DataFrame:
+def answer_rows(connection: duckdb.DuckDBPyConnection, answer: Answer, settings: Mapping[str, str]) -> pl.DataFrame:
     """The rows that answer a question.
 
     Raises:

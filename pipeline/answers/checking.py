@@ -15,7 +15,7 @@ from pipeline.facts.catalog import ASSUMED
 from pipeline.grid.axes import model_axis
 from pipeline.grid.schema import validated
 from pipeline.grid.tables import book_for
-from pipeline.run.finished import LATEST, changed, check_run
+from pipeline.run.finished import LATEST, changed_files, check_run
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +75,7 @@ def check_tables(folder: Path) -> list[str]:
         "fleet": checked_rows(folder / "fleet.parquet", "fleet"),
         "estimates": sum(checked_rows(path, "estimates") for path in curves),
     }
-    other = changed(folder, manifest)
+    other = changed_files(folder, manifest)
     if heights != manifest["rows"]:
         raise RunError(f"{folder}: the tables hold {heights}, the manifest says {manifest['rows']}")
     if other:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import filelock
@@ -12,9 +13,9 @@ import filelock
 from pipeline.answers.store import build
 from pipeline.core.files import check_own, make_folder
 from pipeline.fleet.demanded import write_fleets
-from pipeline.run.compute import compute, counted, write_tables
+from pipeline.run.compute import compute, count_plans, write_tables
 from pipeline.run.damage import remove_spoilt
-from pipeline.run.finished import LOCK, complete, completed, publish
+from pipeline.run.finished import LOCK, complete_manifest, publish, write_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,26 +44,27 @@ def make(
         catalogs: written beside the numbers, fact by fact.
         workers: processes.
         version: of capgrid, for the manifest.
-        said: told of every partition that is done.
-        executor: a way to run partitions, or its name in grid.executors.EXECUTORS.
+        said: called with the receipt of every partition that is done.
+        executor: a way to run partitions, or its name in run.executors.EXECUTORS.
         is_published: whether `latest` is switched to it; else that is the caller's to do.
 
     Returns:
         The run's manifest.
     """
     check_own(job.folder)
-    manifest = completed(job)
+    manifest = complete_manifest(job)
     if manifest is None:
-        found = counted(job.axes)
-        with alone(job.folder):
-            manifest = completed(job) or made(job, catalogs, workers, version, said, executor, found)
+        found = count_plans(job.axes)
+        with hold_run(job.folder):
+            parts = partial(compute, job, workers, said, executor)
+            manifest = complete_manifest(job) or make_unpublished(job, catalogs, version, found, parts)
     if is_published:
         publish(job.folder)
     return manifest
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def hold_run(folder: Path) -> Iterator[None]:
     """Hold a run's lock: who comes second waits, and finds it made. The system takes the lock from who is killed."""
     make_folder(folder)
     lock = filelock.FileLock(folder / LOCK)
@@ -78,15 +80,14 @@ def alone(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def made(
-    job: Job, catalogs: Catalogs, workers: int, version: str, said: Callable[[Receipt], object],
-    executor: str | Executor, found: Census,
-) -> dict[str, Any]:  # fmt: skip
+def make_unpublished(
+    job: Job, catalogs: Catalogs, version: str, found: Census, compute_parts: Callable[[], list[Receipt]]
+) -> dict[str, Any]:
     """Make a run; nobody finds it yet."""
     began = time.perf_counter()
     remove_spoilt(job.folder)
-    receipts = compute(job, workers, said, executor)
+    receipts = compute_parts()
     fleets = write_fleets(job, catalogs)
     write_tables(job, catalogs)
     build(job.folder, catalogs)
-    return complete(job, found, receipts, fleets, time.perf_counter() - began, version)
+    return write_manifest(job, found, receipts, fleets, time.perf_counter() - began, version)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pipeline.facts.catalog import Catalogs
 
 
-def opened_grid(name: str, catalogs: Catalogs) -> duckdb.DuckDBPyConnection:
+def open_grid(name: str, catalogs: Catalogs) -> duckdb.DuckDBPyConnection:
     """A connection to a bundled grid, in memory: nothing is left on disk."""
     connection = duckdb.connect()
     with tempfile.TemporaryDirectory(prefix="capgrid-") as folder:

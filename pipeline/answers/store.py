@@ -13,7 +13,7 @@ from pipeline.core.errors import RunError, SqlError
 from pipeline.core.files import whole
 from pipeline.core.places import bundled
 from pipeline.grid.columns import meaning
-from pipeline.run.damage import blamed
+from pipeline.run.damage import blame
 from pipeline.run.finished import check_run
 
 if TYPE_CHECKING:
@@ -33,22 +33,20 @@ TABLES = {
     "facts": "Every catalog fact, with the source that says so.",
     "columns": "Every published column: unit, description, source of its formula, inputs.",
 }
-CATALOGS = {
-    "models": "model", "accelerators": "accelerator", "formats": "format", "engines": "engine", "workloads": "workload",
-    "prices": "price", "measurements": "measurement",
-}  # fmt: skip
+KINDS = ("model", "accelerator", "format", "engine", "workload", "price", "measurement")
+"""Catalogs that are shown as tables, each named after its entries."""
 
 
-def quoted(text: str) -> str:
+def literal(text: str) -> str:
     """A text as an SQL literal.
 
-    >>> quoted("it's")
+    >>> literal("it's")
     "'it''s'"
     """
     return "'" + text.replace("'", "''") + "'"
 
 
-def named(name: str) -> str:
+def identifier(name: str) -> str:
     """A name as an SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
@@ -59,7 +57,7 @@ def build(folder: Path, catalogs: Catalogs) -> Path:
     with whole(path) as temporary:
         connection = duckdb.connect()
         try:
-            connection.sql(f"ATTACH {quoted(str(temporary))} AS run (STORAGE_VERSION {quoted(STORAGE)})")
+            connection.sql(f"ATTACH {literal(str(temporary))} AS run (STORAGE_VERSION {literal(STORAGE)})")
             connection.sql("USE run")
             fill(connection, folder.resolve(), catalogs)
             connection.sql("CHECKPOINT run")  # closing would not say that the disk is full
@@ -82,14 +80,14 @@ def fill(connection: duckdb.DuckDBPyConnection, folder: Path, catalogs: Catalogs
     files["estimates"] = folder / "estimates" / "*" / "*.parquet"
     for name, path in files.items():
         what = "VIEW" if name in {"estimates", "capacity"} and not kept else "TABLE"
-        source = f"read_parquet({quoted(pattern(folder, path))}, {BY_FOLDER if is_by_folder(path) else AS_FILES})"
+        source = f"read_parquet({literal(pattern(folder, path))}, {BY_FOLDER if is_by_folder(path) else AS_FILES})"
         connection.sql(f"CREATE {what} {name} AS FROM {source}")
         comment(connection, what, name, TABLES[name])
-    for name, kind in CATALOGS.items():
+    for kind in KINDS:
         connection.register("frame", catalogs.frames[kind].to_arrow())
-        connection.sql(f"CREATE TABLE {name} AS FROM frame")
+        connection.sql(f"CREATE TABLE {kind}s AS FROM frame")
         connection.unregister("frame")
-        comment(connection, "TABLE", name, f"The catalog of {name}.")
+        comment(connection, "TABLE", f"{kind}s", f"The catalog of {kind}s.")
     for path in sql_files("views"):
         run_script(connection, path, "VIEW")
     comment_columns(connection)
@@ -119,7 +117,7 @@ def pattern(folder: Path, path: Path) -> str:
 
 def comment(connection: duckdb.DuckDBPyConnection, what: str, name: str, text: str) -> None:
     """COMMENT ON something."""
-    connection.sql(f"COMMENT ON {what} {name} IS {quoted(text)}")
+    connection.sql(f"COMMENT ON {what} {name} IS {literal(text)}")
 
 
 def comment_columns(connection: duckdb.DuckDBPyConnection) -> None:
@@ -129,7 +127,9 @@ def comment_columns(connection: duckdb.DuckDBPyConnection) -> None:
     known = connection.sql("SELECT table_name, column_name FROM duckdb_columns() WHERE NOT internal").fetchall()
     for table, name in known:
         text = meanings.get(name) or OF_PROVENANCE.get(name) or meaning(name)
-        comment(connection, "COLUMN", f"{table}.{named(name)}", text or f"Of each entry: {name.replace('_', ' ')}.")
+        comment(
+            connection, "COLUMN", f"{table}.{identifier(name)}", text or f"Of each entry: {name.replace('_', ' ')}."
+        )
 
 
 OF_PROVENANCE = {
@@ -155,26 +155,32 @@ def run_script(connection: duckdb.DuckDBPyConnection, path: Path, what: str) -> 
     comment(connection, kind, path.stem, text.split("\n", 1)[0].removeprefix("--").strip())
 
 
-def opened(folder: Path, catalogs: Catalogs) -> duckdb.DuckDBPyConnection:
+def open_run(folder: Path, catalogs: Catalogs) -> duckdb.DuckDBPyConnection:
     """A read-only connection to a run, locked: it reads the run's files and nothing else.
 
-    A run whose folder was moved is opened from its Parquet instead of its database file.
+    A run whose folder was moved, or whose database an earlier version made with other macros, is opened from its
+    Parquet instead of its database file.
     """
     manifest = check_run(folder)
     folder = folder.resolve()
-    if manifest.get("folder") == str(folder):
-        connection = connected(folder)
-    else:
+    connection = open_database(folder) if manifest.get("folder") == str(folder) else duckdb.connect()
+    if not has_macros(connection):
         connection = duckdb.connect()
-        with blamed(folder):
+        with blame(folder):
             fill(connection, folder, catalogs)
-    connection.sql(f"SET allowed_directories = [{quoted(str(folder))}]")
+    connection.sql(f"SET allowed_directories = [{literal(str(folder))}]")
     connection.sql("SET enable_external_access = false")
     connection.sql("SET lock_configuration = true")
     return connection
 
 
-def connected(folder: Path) -> duckdb.DuckDBPyConnection:
+def has_macros(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether a database has the macros that answers are written with."""
+    known = connection.sql("SELECT function_name FROM duckdb_functions() WHERE NOT internal").fetchall()
+    return {path.stem for path in sql_files("macros")} <= {name for (name,) in known}
+
+
+def open_database(folder: Path) -> duckdb.DuckDBPyConnection:
     """The database file of a run, to read only.
 
     Raises:
@@ -196,7 +202,7 @@ def query(connection: duckdb.DuckDBPyConnection, sql: str, parameters: dict[str,
         check_reads(connection, sql)
         rows = connection.sql(sql, params=parameters or None)
         kinds = zip(rows.columns, map(str, rows.types), strict=True)
-        casts = [f"{named(name)}::VARCHAR AS {named(name)}" for name, kind in kinds if kind == "INTERVAL"]
+        casts = [f"{identifier(name)}::VARCHAR AS {identifier(name)}" for name, kind in kinds if kind == "INTERVAL"]
         # Polars has no intervals of months, days and microseconds
         frame: pl.DataFrame = (rows.project(f"* REPLACE ({', '.join(casts)})") if casts else rows).pl()
     except MISTAKES as error:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.answers.diff.difference import as_data, as_markdown, as_text, difference
-from pipeline.answers.diff.runs import chosen_runs
+from pipeline.answers.diff.difference import difference, difference_data, difference_markdown, difference_text
+from pipeline.answers.diff.runs import find_runs
 from pipeline.cli.options import format_options, out_option
 from pipeline.cli.output import as_json, json_value, show
-from pipeline.run.damage import blamed
+from pipeline.run.damage import blame
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,8 +39,8 @@ def diff(run_a: str | None, run_b: str | None, out: Path, top: int | None, shape
       capgrid diff latest~1 latest --format md
       capgrid diff 2026-11-21-default-0123456789 latest --json
     """  # noqa: D301
-    runs = chosen_runs(out, run_a, run_b)
-    with blamed(*runs):
+    runs = find_runs(out, run_a, run_b)
+    with blame(*runs):
         found = difference(*runs)
     print_difference(found, shape, top)
     if exit_code and not found.is_empty:
@@ -50,11 +50,11 @@ def diff(run_a: str | None, run_b: str | None, out: Path, top: int | None, shape
 def print_difference(found: Difference, shape: str, top: int | None) -> None:
     """Print a difference."""
     if shape == "json":
-        click.echo(as_json(json_value(as_data(found, top))))
+        click.echo(as_json(json_value(difference_data(found, top))))
     elif shape == "md":
-        click.echo(as_markdown(found, top or TOP))
+        click.echo(difference_markdown(found, top or TOP))
     elif shape == "table":
-        click.echo(as_text(found, top or TOP))
+        click.echo(difference_text(found, top or TOP))
     else:
         show(found.effects if top is None else found.effects.head(top), shape)
 

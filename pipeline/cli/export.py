@@ -12,16 +12,16 @@ import click
 from click.core import ParameterSource
 
 from pipeline import api
-from pipeline.answers.ask import ask, find
+from pipeline.answers.ask import answer_rows, find
 from pipeline.cli.fleet import DemandOptions, demand_options, fleet_plan
 from pipeline.cli.options import FILE, option_field, out_option, run_option, shared_field, taking
 from pipeline.cli.output import ROWS, blaming, flat_cells, talk, write_rows
 from pipeline.cli.runs import connect, resolve_names
 from pipeline.core.errors import UsageError
 from pipeline.fleet.plans import fleets
-from pipeline.publish.focus import NOTES, forecast
+from pipeline.publish.focus import NOTES, cost_forecast
 from pipeline.publish.tables import write_xlsx
-from pipeline.publish.workbook.options import exported
+from pipeline.publish.workbook.options import export_workbook
 from pipeline.run.finished import check_run, find_run
 
 if TYPE_CHECKING:
@@ -201,7 +201,9 @@ def write_fleet(export: Export, catalogs: Catalogs) -> str:
     """Every fleet, cheapest first, as rows; or the workbook whose formulas follow its inputs."""
     plan, file = export.plan(catalogs), export.file
     if export.is_workbook:
-        rows = exported(file, plan, catalogs, export.as_of, version("capgrid"), command_line(), export.options.lang)
+        rows = export_workbook(
+            file, plan, catalogs, export.as_of, version("capgrid"), command_line(), export.options.lang
+        )
         return f"{rows.height:,} accelerators"
     rows = fleets(plan, catalogs, export.as_of)
     write_rows(rows, file, guarded=True)
@@ -221,7 +223,7 @@ def write_table(file: Path, rows: pl.DataFrame, title: str, notes: Sequence[tupl
 
 def write_forecast(export: Export, catalogs: Catalogs) -> str:
     """What the fleet will cost, a row for each month."""
-    rows = forecast(export.plan(catalogs), catalogs, export.as_of, export.options.months)
+    rows = cost_forecast(export.plan(catalogs), catalogs, export.as_of, export.options.months)
     notes = [("Made by", f"capgrid {version('capgrid')}"), ("Command", command_line()), *NOTES]
     write_table(export.file, rows, "What a fleet will cost, month by month", notes, export.as_of)
     first, last = rows["ChargePeriodStart"][0], rows["ChargePeriodEnd"][-1]
@@ -237,7 +239,7 @@ def write_answer(export: Export, catalogs: Catalogs) -> str:
     settings = resolve_names(question_settings(export), catalogs)
     run, day = run_of(question, export)
     with connect(question, catalogs, export.options.out, run) as connection:
-        rows = ask(connection, question, settings)
+        rows = answer_rows(connection, question, settings)
     source = f"run {run}" if run else f"the bundled grid {question.grid}"
     write_table(export.file, rows, question.question, answer_notes(question, settings, source), day)
     return f"{rows.height:,} rows of {source}"

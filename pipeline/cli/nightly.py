@@ -76,7 +76,7 @@ def nightly_command(
     night = publish.Night(read_grid(grid, catalogs), as_of, out, keep, workers, languages, names, accept=accept)
     begun: list[Record] = []
     try:
-        publish.nightly(night, catalogs, version("capgrid"), begun.append)
+        publish.run_night(night, catalogs, version("capgrid"), begun.append)
     finally:
         for record in begun:
             click.echo(as_json(record.data()) if as_data else night_lines(record))

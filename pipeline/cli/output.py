@@ -16,9 +16,9 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.core.errors import PipelineError, UsageError
-from pipeline.publish.report.markdown import escaped
-from pipeline.publish.tables import safe, write_csv, write_parquet
-from pipeline.publish.words import visible
+from pipeline.publish.report.markdown import escape
+from pipeline.publish.tables import safe, write_csv, write_plain_parquet
+from pipeline.publish.words import show_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +83,7 @@ def write_rows(rows: pl.DataFrame, path: Path, *, guarded: bool = False) -> None
     if kind not in ROWS:
         raise UsageError(f"{path}: rows are written as .csv or .parquet")
     if kind == ".parquet":
-        write_parquet(rows, path)
+        write_plain_parquet(rows, path)
     else:
         write_csv(flat_cells(rows), path, guarded=guarded)
 
@@ -162,7 +162,9 @@ def print_markdown(frame: pl.DataFrame) -> None:
     """Rows as a Markdown table, a line each."""
     texts = {name for name, dtype in frame.schema.items() if dtype in {pl.String, pl.Enum, pl.Categorical}}
     rows = frame.with_columns(
-        pl.Series(name, [each and visible(escaped(each, in_table=True)) for each in frame[name].to_list()], pl.String)
+        pl.Series(
+            name, [each and show_hidden(escape(each, in_table=True)) for each in frame[name].to_list()], pl.String
+        )
         for name in frame.columns
         if name in texts
     )
@@ -187,7 +189,7 @@ def print_table(frame: pl.DataFrame) -> None:
     """
 
     def seen(value: Any) -> str:
-        return "\n".join(map(visible, for_people(value).split("\n")))
+        return "\n".join(map(show_hidden, for_people(value).split("\n")))
 
     grid, widths = Table(box=None, header_style="bold", pad_edge=False), 0
     cells = {name: [seen(value) for value in frame[name].to_list()] for name in frame.columns}

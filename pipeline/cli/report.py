@@ -9,12 +9,12 @@ import click
 
 from pipeline import api
 from pipeline.answers.diff.difference import difference
-from pipeline.answers.diff.runs import chosen, complete_runs
+from pipeline.answers.diff.runs import complete_runs, find_run_at
 from pipeline.cli.options import catalogs_option, out_option, run_option
 from pipeline.cli.output import talk
 from pipeline.core.errors import RunError
 from pipeline.publish.report.build import write_report
-from pipeline.run.damage import blamed
+from pipeline.run.damage import blame
 from pipeline.run.finished import check_run, find_run
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def report(
     catalogs = api.catalogs(catalogs_folder)
     wanted = [catalogs.resolve("model", name) for name in models]
     before = since_before(out, folder, against)
-    with blamed(folder):
+    with blame(folder):
         path = write_report(folder, lang, file, before, catalogs=catalogs, models=wanted)
     talk(f"{path} and {path.with_suffix('.md').name}: {path.stat().st_size:,} bytes, no network needed")
 
@@ -63,7 +63,7 @@ def report(
 def since_before(out: Path, folder: Path, against: str | None) -> Difference | None:
     """What changed since the run before of the same grid, or since a named one; none where there is none."""
     if against:
-        return difference_of(chosen(out, against), folder)
+        return difference_of(find_run_at(out, against), folder)
     runs = complete_runs(out)
     names = [each.name for each in runs]
     earlier = runs[: names.index(folder.name)] if folder.name in names else []
@@ -82,7 +82,7 @@ def difference_of(old: Path, new: Path) -> Difference:
     Raises:
         RunError: one of them is damaged.
     """
-    with blamed(old, new):
+    with blame(old, new):
         return difference(old, new)
 
 

@@ -12,10 +12,10 @@ import click
 import polars as pl
 
 from pipeline import api
-from pipeline.answers.ask import answers, ask, find
+from pipeline.answers.ask import all_answers, answer_rows, find
 from pipeline.answers.make import make
-from pipeline.answers.own_grid import opened_grid
-from pipeline.answers.store import opened, query
+from pipeline.answers.own_grid import open_grid
+from pipeline.answers.store import open_run, query
 from pipeline.cli.options import Settings, as_of_option, catalogs_option, format_options, out_option, run_option
 from pipeline.cli.output import as_json, for_people, show
 from pipeline.core.errors import UsageError
@@ -180,11 +180,11 @@ def ask_command(
       capgrid ask devices_needed --model llama-3.1-8b --set requests_per_s=20
     """  # noqa: D301
     if question is None:
-        show(question_rows(list(answers().values())), shape)
+        show(question_rows(list(all_answers().values())), shape)
         return
     answer, catalogs = find(question), api.catalogs(catalogs_folder)
     with connect(answer, catalogs, out, run_id) as connection:
-        show(ask(connection, answer, resolve_names({**narrowed, **dict(settings)}, catalogs)), shape)
+        show(answer_rows(connection, answer, resolve_names({**narrowed, **dict(settings)}, catalogs)), shape)
 
 
 def question_rows(known: list[Answer]) -> Any:
@@ -210,8 +210,8 @@ def resolve_names(settings: dict[str, str | None], catalogs: Catalogs) -> dict[s
 def connect(answer: Answer, catalogs: Catalogs, out: Path, run_id: str | None) -> duckdb.DuckDBPyConnection:
     """A connection to the run that a question is about: the one asked for, or its own bundled grid."""
     if answer.grid and run_id is None:
-        return opened_grid(answer.grid, catalogs)
-    return opened(find_run(out, run_id), catalogs)
+        return open_grid(answer.grid, catalogs)
+    return open_run(find_run(out, run_id), catalogs)
 
 
 @click.command()
@@ -228,7 +228,7 @@ def sql(statement: str, run_id: str | None, out: Path, catalogs_folder: Path | N
       capgrid sql "SHOW TABLES"
       capgrid sql "SELECT accelerator, max(batch_max) FROM capacity WHERE model = 'llama-3.1-8b' GROUP BY 1"
     """  # noqa: D301
-    with opened(find_run(out, run_id), api.catalogs(catalogs_folder)) as connection:
+    with open_run(find_run(out, run_id), api.catalogs(catalogs_folder)) as connection:
         show(query(connection, statement), shape)
 
 

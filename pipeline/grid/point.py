@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+import polars.selectors as cs
 
 from pipeline.core.errors import PipelineError, UnknownNameError, UsageError
 from pipeline.core.quantity import evaluate, in_order
@@ -109,7 +110,7 @@ def formulas_of(axes: Axes) -> Book:
 
 
 def point_row(axes: Axes) -> dict[str, Any]:
-    """Every fact and quantity of one plan by name; published columns first.
+    """Every fact and quantity of one plan by name, lists of catalogs left out; published columns first.
 
     Raises:
         PipelineError: the plan cannot run; says every reason.
@@ -122,7 +123,7 @@ def point_row(axes: Axes) -> dict[str, Any]:
     refuse_infeasible(row, formulas)
     row = row.with_columns(solved(row, depending_on("batch", order)))
     published = [*SHARED, *(name for name in ANSWERS if name in row.columns)]
-    return row.select(*published, pl.exclude(*published, *RULES, "")).row(0, named=True)
+    return row.select(*published, pl.exclude(*published, *RULES, "")).select(~cs.list()).row(0, named=True)
 
 
 def refuse_infeasible(row: pl.DataFrame, formulas: Book) -> None:

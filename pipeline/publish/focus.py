@@ -33,7 +33,7 @@ purchase with its amortisation."""
 TERM = "reserved"
 
 
-def forecast(plan: FleetPlan, catalogs: Catalogs, as_of: date, months: int) -> pl.DataFrame:
+def cost_forecast(plan: FleetPlan, catalogs: Catalogs, as_of: date, months: int) -> pl.DataFrame:
     """One row for each of the next calendar months: the fleet that the month needs, and what it costs.
 
     One plan is kept for all months, the one that costs least over them. The k-th month is sized for k months of
@@ -127,9 +127,9 @@ def charges(rows: pl.DataFrame, plan: FleetPlan, as_of: date) -> pl.DataFrame:
     after = col("month").dt.offset_by("1mo").dt.strftime("%Y-%m-%dT00:00:00Z")
     told = pl.format(f"Forecast: {{}} x {{}} for {{}}, {market}", "devices", "accelerator", "model")
     focus: dict[str, Any] = {
-        "BilledCost": unit * hours, "BillingAccountId": pl.lit("forecast"), "BillingAccountName": none(),
+        "BilledCost": unit * hours, "BillingAccountId": pl.lit("forecast"), "BillingAccountName": unknown_text(),
         "BillingCurrency": pl.lit("USD"), "BillingPeriodEnd": after, "BillingPeriodStart": first,
-        "ChargeCategory": pl.lit("Usage"), "ChargeClass": none(), "ChargeDescription": told,
+        "ChargeCategory": pl.lit("Usage"), "ChargeClass": unknown_text(), "ChargeDescription": told,
         "ChargeFrequency": pl.lit("Recurring" if market == "owned" or market.startswith(TERM) else "Usage-Based"),
         "ChargePeriodEnd": after, "ChargePeriodStart": first,
         "ConsumedQuantity": hours, "ConsumedUnit": pl.lit("Hours"),
@@ -144,10 +144,10 @@ def charges(rows: pl.DataFrame, plan: FleetPlan, as_of: date) -> pl.DataFrame:
         "SkuId": sku, "SkuMeter": pl.lit("Device hours"), "SkuPriceId": pl.format(f"{{}}/{market}", sku),
         "Tags": pl.lit(tags(rows, plan)),
     }  # fmt: skip
-    return rows.select(**focus, **ours(as_of))
+    return rows.select(**focus, **own_columns(as_of))
 
 
-def none() -> pl.Expr:
+def unknown_text() -> pl.Expr:
     """A text that is not known."""
     return pl.lit(None, pl.String)
 
@@ -160,7 +160,7 @@ def tags(rows: pl.DataFrame, plan: FleetPlan) -> str:
     return json.dumps({"application": "llm-inference"} | own | traffic, ensure_ascii=False)
 
 
-def ours(as_of: date) -> dict[str, Any]:
+def own_columns(as_of: date) -> dict[str, Any]:
     """Columns of our own: what the fleet is, and what it is sized for."""
     return {
         "x_AsOfDate": pl.lit(f"{as_of:%Y-%m-%d}"), "x_IsForecast": pl.lit(value=True),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 from polars import col
 
+from pipeline.answers.diff.words import many
 from pipeline.core.errors import RunError
 from pipeline.core.files import whole
 
@@ -20,14 +21,13 @@ NIGHTS = 30
 """Nights that bounds are taken from, the newest of a grid."""
 KEPT_NIGHTS = 1000
 """Nights that are kept."""
-WATCHED = ("batch_max", "context_max_tokens", "vram_bytes", "ttft_s", "tpot_s", "output_tokens_per_s",
-           "usd_per_mtok_output")  # fmt: skip
+WATCHED = ["batch_max", "context_max_tokens", "vram_bytes", "ttft_s", "tpot_s"]
+WATCHED += ["output_tokens_per_s", "usd_per_mtok_output"]
 """Columns of `capacity` whose quantiles are watched."""
 QUANTILES = {"p05": 0.05, "p50": 0.5, "p95": 0.95}
 FACTORS = {"rows": 1.25, "quantile": 1.5, "share": 1.25}
 """How far a figure of each kind may be from its median of the nights before, either way: judgement, not measurement."""
-SCHEMA = {"run": pl.String, "as_of": pl.Date, "grid": pl.String, "figure": pl.String, "kind": pl.String,
-          "value": pl.Float64}  # fmt: skip
+SCHEMA = dict.fromkeys(("run", "as_of", "grid", "figure", "kind"), pl.String) | {"as_of": pl.Date, "value": pl.Float64}
 
 
 def figures(folder: Path, rows: Mapping[str, int]) -> pl.DataFrame:
@@ -75,26 +75,28 @@ def read_history(out: Path) -> pl.DataFrame:
 
 def beyond_bounds(found: pl.DataFrame, history: pl.DataFrame, grid: str) -> list[str]:
     """A sentence for each figure that is too far from its median over the nights before of the same grid."""
-    before = history.filter(grid=grid).group_by("figure", maintain_order=True).agg(
-        usual=col("value").tail(NIGHTS).median(), nights=col("value").tail(NIGHTS).len()
-    )  # fmt: skip
+    before = (
+        history.filter(grid=grid)
+        .group_by("figure", maintain_order=True)
+        .agg(usual=col("value").tail(NIGHTS).median(), nights=col("value").tail(NIGHTS).len())
+    )
     factor = col("kind").replace_strict(FACTORS, return_dtype=pl.Float64)
     far = (col("value") > col("usual") * factor) | (col("value") < col("usual") / factor)
     lost = col("value").is_null() != col("usual").is_null()
     rows = found.join(before, on="figure", how="inner", maintain_order="left").with_columns(factor=factor)
     return [
-        f"{row['figure']}: {shown(row['value'])}, over {row['nights']} {'night' if row['nights'] == 1 else 'nights'} "
-        f"{shown(row['usual'])} in the median; {row['factor']:g} times is the bound"
+        f"{row['figure']}: {figure_words(row['value'])}, over {many(row['nights'], 'night')} "
+        f"{figure_words(row['usual'])} in the median; {row['factor']:g} times is the bound"
         for row in rows.filter(far | lost).iter_rows(named=True)
     ]
 
 
-def shown(value: float | None) -> str:
+def figure_words(value: float | None) -> str:
     """A figure in words."""
     return "unknown" if value is None else f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"  # noqa: PLR2004
 
 
-def remember(out: Path, found: pl.DataFrame, run: str, as_of: date, grid: str) -> None:
+def remember_night(out: Path, found: pl.DataFrame, run: str, as_of: date, grid: str) -> None:
     """Put the figures of a good run beside those of the nights before; the same run counts once."""
     tonight = found.select(
         pl.lit(run).alias("run"), pl.lit(as_of).alias("as_of"), pl.lit(grid).alias("grid"), "figure", "kind", "value"

@@ -20,15 +20,15 @@ import duckdb
 import filelock
 import polars as pl
 
-from pipeline.answers.ask import ask, find
+from pipeline.answers.ask import answer_rows, find
 from pipeline.answers.checking import check_catalogs, check_tables
-from pipeline.answers.diff.difference import as_markdown, difference
+from pipeline.answers.diff.difference import difference, difference_markdown
 from pipeline.answers.diff.runs import complete_runs
 from pipeline.answers.make import make
-from pipeline.answers.store import opened
+from pipeline.answers.store import open_run
 from pipeline.core.errors import PipelineError, RunError
 from pipeline.core.files import check_link, make_folder, whole, write_json
-from pipeline.publish.history import beyond_bounds, figures, read_history, remember
+from pipeline.publish.history import beyond_bounds, figures, read_history, remember_night
 from pipeline.publish.report.build import write_report
 from pipeline.publish.tables import write_csv
 from pipeline.run.finished import LATEST, REJECTED, check_run, find_run, publish, reject
@@ -130,7 +130,7 @@ class Record:
             yield each
             each.status = "done"
         except STRANGE as error:
-            each.status, each.said = "failed", in_words(error)
+            each.status, each.said = "failed", error_words(error)
             message = f"{name}: {each.said}"
             raise RunError(message) from error
         except PipelineError as error:
@@ -146,7 +146,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def in_words(error: BaseException) -> str:
+def error_words(error: BaseException) -> str:
     """An error of the system, as a person would say it."""
     told = getattr(error, "strerror", None) or str(error).splitlines()[0]
     place = getattr(error, "filename", None)
@@ -154,7 +154,7 @@ def in_words(error: BaseException) -> str:
 
 
 @contextmanager
-def alone(out: Path) -> Iterator[None]:
+def hold_night(out: Path) -> Iterator[None]:
     """Hold the folder's lock: one night at a time. It is the system's own, which a killed night does not keep.
 
     Raises:
@@ -169,7 +169,7 @@ def alone(out: Path) -> Iterator[None]:
         raise RunError(f"{out}: another night is at work here; {out / SUMMARY} says how far it is") from error
 
 
-def nightly(
+def run_night(
     night: Night, catalogs: Catalogs, version: str, said: Callable[[Record], object] = lambda _: None
 ) -> Record:
     """Go through a night.
@@ -186,11 +186,11 @@ def nightly(
     Raises:
         PipelineError: a step failed; the record says which. `latest` is as it was.
     """
-    with alone(night.out):
+    with hold_night(night.out):
         record = Record(night.out, night.grid.name, night.as_of, began=now())
         said(record)
         try:
-            go(night, catalogs, version, record)
+            take_steps(night, catalogs, version, record)
         except PipelineError as error:
             record.end("failed", str(error))
             raise
@@ -200,7 +200,7 @@ def nightly(
         return record
 
 
-def go(night: Night, catalogs: Catalogs, version: str, record: Record) -> None:
+def take_steps(night: Night, catalogs: Catalogs, version: str, record: Record) -> None:
     """The steps, one after another."""
     with record.step("catalogs") as step:
         step.said = "; ".join(check_catalogs(catalogs))
@@ -215,20 +215,20 @@ def go(night: Night, catalogs: Catalogs, version: str, record: Record) -> None:
         manifest = make(job, catalogs, night.workers, version, is_published=False)
         step.rows, step.said = sum(manifest["rows"].values()), job.id
     with record.step("check") as step:
-        step.said, step.rows = checked(night, job), sum(manifest["rows"].values())
+        step.said, step.rows = check_night(night, job), sum(manifest["rows"].values())
     with record.step("diff") as step:
         found = None if before is None else difference(before, job.folder)
         record.headline = "the first run" if found is None else found.headline
         step.said, step.rows = record.headline, 0 if found is None else found.effects.height
         write_diff(found, job.folder)
     with record.step("report") as step:
-        pages = [reported(job.folder, lang, found, catalogs) for lang in night.languages]
+        pages = [report_night(job.folder, lang, found, catalogs) for lang in night.languages]
         step.said = ", ".join(page.name for page in pages)
     with record.step("export") as step:
-        step.rows = exported(night, job, catalogs)
+        step.rows = export_answers(night, job, catalogs)
         step.said = ", ".join(f"{name}.csv" for name in night.exports)
     with record.step("publish") as step:
-        remember(night.out, figures(job.folder, manifest["rows"]), job.id, night.as_of, night.grid.name)
+        remember_night(night.out, figures(job.folder, manifest["rows"]), job.id, night.as_of, night.grid.name)
         publish(job.folder)
         step.said = f"{LATEST} is {job.id}"
     with record.step("prune") as step:
@@ -251,7 +251,7 @@ def is_same(job: Job, before: Path) -> bool:
     return bool(manifest["content_key"] == job.key and manifest["grid"]["name"] == job.grid.name)
 
 
-def checked(night: Night, job: Job) -> str:
+def check_night(night: Night, job: Job) -> str:
     """Hold a run against its schemas and against the nights before.
 
     Raises:
@@ -279,23 +279,23 @@ def write_diff(found: Difference | None, folder: Path) -> None:
     """What changed, beside the run, as a comment for a chat or a pull request."""
     if found is not None:
         with whole(folder / "diff.md") as temporary:
-            temporary.write_text(as_markdown(found) + "\n", encoding="utf-8")
+            temporary.write_text(difference_markdown(found) + "\n", encoding="utf-8")
 
 
-def reported(folder: Path, lang: str, found: Difference | None, catalogs: Catalogs) -> Path:
+def report_night(folder: Path, lang: str, found: Difference | None, catalogs: Catalogs) -> Path:
     """The report in one language."""
     name = "report.html" if lang == "en" else f"report.{lang}.html"
     return write_report(folder, lang, folder / name, found, catalogs=catalogs)
 
 
-def exported(night: Night, job: Job, catalogs: Catalogs) -> int:
+def export_answers(night: Night, job: Job, catalogs: Catalogs) -> int:
     """Write the answers that are asked for as CSV into the run's folder; returns their rows."""
     rows = 0
-    with opened(job.folder, catalogs) as connection:
+    with open_run(job.folder, catalogs) as connection:
         for name in night.exports:
             question = find(name)
             most = {"limit": str(ROWS_EXPORTED)} if "limit" in question.parameters else {}
-            answer = ask(connection, question, most)
+            answer = answer_rows(connection, question, most)
             (job.folder / "exports").mkdir(exist_ok=True)
             write_csv(answer, job.folder / "exports" / f"{name}.csv")
             rows += answer.height

@@ -49,13 +49,13 @@ def write_csv(frame: pl.DataFrame, path: Path, *, guarded: bool = True) -> None:
         (safe(frame) if guarded else frame).write_csv(temporary)
 
 
-def write_parquet(frame: pl.DataFrame, path: Path) -> None:
+def write_plain_parquet(frame: pl.DataFrame, path: Path) -> None:
     """Rows as Parquet, texts as they are."""
     with whole(path) as temporary:
-        as_text(frame).write_parquet(temporary)
+        names_as_text(frame).write_parquet(temporary)
 
 
-def as_text(frame: pl.DataFrame) -> pl.DataFrame:
+def names_as_text(frame: pl.DataFrame) -> pl.DataFrame:
     """Names as text: the categories of two files need not agree."""
     return frame.with_columns(pl.col(pl.Enum).cast(pl.String))
 
@@ -66,7 +66,7 @@ def safe(frame: pl.DataFrame) -> pl.DataFrame:
     >>> safe(pl.DataFrame({"name": ["=1+1", "h100"], "usd": [-1, 2]})).rows()
     [("'=1+1", -1), ('h100', 2)]
     """
-    told = as_text(frame)
+    told = names_as_text(frame)
     texts = [pl.col(name) for name, dtype in told.schema.items() if dtype == pl.String]
     begins = [text.str.slice(0, 1).is_in(HOSTILE) for text in texts]
     escaped = [
@@ -103,12 +103,12 @@ def write_xlsx(frame: pl.DataFrame, path: Path, title: str, notes: Sequence[tupl
         rows.set_tab_color(TEAL)
         rows.write_string(0, 0, title, book.title())
         heights(rows, {0: 28})
-        native_table(book, rows, plain(frame))
+        native_table(book, rows, as_cells(frame))
         paper(book, rows, repeat=TOP)
         if frame.width > WIDEST:
             rows.fit_to_pages(0, 0)
             rows.set_print_scale(60)
-        notes_sheet(book, told, notes)
+        write_notes(book, told, notes)
 
 
 def at_midnight(day: date) -> datetime:
@@ -116,20 +116,24 @@ def at_midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def plain(frame: pl.DataFrame) -> pl.DataFrame:
+def as_cells(frame: pl.DataFrame) -> pl.DataFrame:
     """Values as cells hold them: no infinities, no numbers wider than a double, no texts longer than a cell."""
     floats = (pl.Decimal, pl.Float32, pl.Float64, pl.UInt64, pl.Int128)
-    told = as_text(frame).with_columns(pl.col(floats).cast(pl.Float64), pl.col(pl.Null, pl.Duration).cast(pl.String))
+    told = names_as_text(frame).with_columns(
+        pl.col(floats).cast(pl.Float64), pl.col(pl.Null, pl.Duration).cast(pl.String)
+    )
     return told.with_columns(
-        pl.when(pl.col(name).is_finite()).then(pl.col(name)) if dtype == pl.Float64
+        pl.when(pl.col(name).is_finite()).then(pl.col(name))
+        if dtype == pl.Float64
         else pl.col(name).str.slice(0, MOST_CHARACTERS)
-        for name, dtype in told.schema.items() if dtype in {pl.Float64, pl.String}
-    )  # fmt: skip
+        for name, dtype in told.schema.items()
+        if dtype in {pl.Float64, pl.String}
+    )
 
 
 def native_table(book: Book, sheet: Any, frame: pl.DataFrame) -> None:
     """A frame as a table that can be sorted and filtered."""
-    shapes = {name: shape_of(dtype) for name, dtype in frame.schema.items()}
+    shapes = {name: cell_format(dtype) for name, dtype in frame.schema.items()}
     frame.write_excel(
         book.workbook,
         sheet,
@@ -137,7 +141,7 @@ def native_table(book: Book, sheet: Any, frame: pl.DataFrame) -> None:
         table_name="Rows",
         table_style="Table Style Light 1",
         column_formats={name: {"border": 1, "border_color": LINE, **shape} for name, shape in shapes.items()},
-        column_widths={name: width_of(frame[name]) * 7 + 5 for name in frame.columns},
+        column_widths={name: column_width(frame[name]) * 7 + 5 for name in frame.columns},
         header_format={"bold": True, "bg_color": TEAL, "font_color": "white", "align": "center", "valign": "vcenter"},
         freeze_panes=(TOP + 1, 0),
         autofilter=True,
@@ -145,7 +149,7 @@ def native_table(book: Book, sheet: Any, frame: pl.DataFrame) -> None:
     heights(sheet, {TOP: 24})
 
 
-def shape_of(dtype: pl.DataType) -> dict[str, Any]:
+def cell_format(dtype: pl.DataType) -> dict[str, Any]:
     """How a column's cells look."""
     if dtype.is_float():
         return {"num_format": FRACTION, "align": "right"}
@@ -154,13 +158,13 @@ def shape_of(dtype: pl.DataType) -> dict[str, Any]:
     return {"num_format": "yyyy-mm-dd"} if dtype == pl.Date else {"align": "left", "indent": 1}
 
 
-def width_of(values: pl.Series) -> int:
+def column_width(values: pl.Series) -> int:
     """Characters that a column needs: its name with a button beside it, and its texts."""
     lengths = values.str.len_chars().to_list() if values.dtype == pl.String else []
     return min(max(len(values.name) + 5, max((each or 0 for each in lengths), default=0) + 3, LEAST), MOST)
 
 
-def notes_sheet(book: Book, sheet: Any, notes: Sequence[tuple[str, str]]) -> None:
+def write_notes(book: Book, sheet: Any, notes: Sequence[tuple[str, str]]) -> None:
     """What the rows are, and where they come from."""
     sheet.write_string(0, 0, "Notes", book.title())
     heights(sheet, {0: 28})

@@ -32,14 +32,14 @@ class Words:
 
     def value(self, section: str, name: str | None) -> str:
         """A value of a table in this language, as it stands where the language has no word for it."""
-        return self.texts.get(f"{section}.{name}", visible(name or ""))
+        return self.texts.get(f"{section}.{name}", show_hidden(name or ""))
 
     def section(self, name: str) -> dict[str, str]:
         """Every text of one section, placeholders left as they are."""
         return {key.removeprefix(f"{name}."): text for key, text in self.texts.items() if key.startswith(f"{name}.")}
 
 
-def words(lang: str) -> Words:
+def words_in(lang: str) -> Words:
     """The words of a language.
 
     Raises:
@@ -47,11 +47,11 @@ def words(lang: str) -> Words:
     """
     if lang not in LANGUAGES:
         raise UnknownNameError("language", lang, LANGUAGES)
-    return Words(lang, {key: text for key, (text, _) in told(lang).items()})
+    return Words(lang, {key: text for key, (text, _) in texts_of(lang).items()})
 
 
 @cache
-def told(lang: str) -> dict[str, tuple[str, str]]:
+def texts_of(lang: str) -> dict[str, tuple[str, str]]:
     """By key, each text of a language and the English text that it was made from.
 
     English stands as plain texts; another language as `{ of = English, is = translation }`, so that a
@@ -66,10 +66,10 @@ def told(lang: str) -> dict[str, tuple[str, str]]:
     }
 
 
-def visible(text: str) -> str:
+def show_hidden(text: str) -> str:
     """A text whose hidden characters are seen: controls, zero-width ones, marks of direction.
 
-    >>> visible("llama" + chr(0x202E) + "8b")
+    >>> show_hidden("llama" + chr(0x202E) + "8b")
     'llama⟨U+202E⟩8b'
     """
     return "".join(f"⟨U+{ord(each):04X}⟩" if unicodedata.category(each) in HIDDEN else each for each in text)

@@ -34,23 +34,23 @@ def dask(work: Work, partitions: Sequence[Hashable], workers: int, scheduler: st
         own = client.scatter(work, broadcast=True)
         waiting = iter(partitions)
         most = AHEAD * max(sum(client.nthreads().values()), 1)
-        flying = library.as_completed([handed(client, own, each) for each in islice(waiting, most)])
+        flying = library.as_completed([submit(client, own, each) for each in islice(waiting, most)])
         try:
             for future in flying:
                 yield future.result()
-                flying.update([handed(client, own, each) for each in islice(waiting, 1)])
+                flying.update([submit(client, own, each) for each in islice(waiting, 1)])
         except library.scheduler.KilledWorker as error:
             raise RunError(f"workers of the cluster were killed {TRIES} times (out of memory?): {error}") from error
         finally:
             client.cancel(list(flying.futures), force=True)
 
 
-def handed(client: Any, work: Any, partition: Hashable) -> Any:
+def submit(client: Any, work: Any, partition: Hashable) -> Any:
     """A partition as a task; tried again when it fails, for disks and networks come back."""
-    return client.submit(done, work, partition, retries=TRIES - 1, pure=False)
+    return client.submit(run_one, work, partition, retries=TRIES - 1, pure=False)
 
 
-def done(work: Work, partition: Hashable) -> Receipt:
+def run_one(work: Work, partition: Hashable) -> Receipt:
     """One partition, on a worker."""
     return work(partition)
 

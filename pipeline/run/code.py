@@ -25,7 +25,7 @@ Definitions = dict[str, dict[str, str]]
 @cache
 def fingerprints() -> str:
     """The definitions of the code of a run as JSON text, to be kept beside it."""
-    found = {name: definitions(tree(name)) for name in sorted(closed(BEGIN, imports_of))}
+    found = {name: definitions(tree(name)) for name in sorted(closure_of(BEGIN, imports_of))}
     return json.dumps(found, separators=(",", ":"))
 
 
@@ -56,7 +56,7 @@ def definitions(module: ast.Module) -> dict[str, str]:
     found: dict[str, list[str]] = {}
     for node in module.body:
         if not isinstance(node, ast.Import | ast.ImportFrom | ast.Pass) and not is_for_types(node):
-            for name in names(node):
+            for name in defined_names(node):
                 found.setdefault(name, []).append(ast.unparse(node))
     return {name: hashlib.sha256("\n".join(said).encode()).hexdigest()[:DIGITS] for name, said in found.items()}
 
@@ -71,7 +71,7 @@ def is_for_types(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
-def names(node: ast.stmt) -> list[str]:
+def defined_names(node: ast.stmt) -> list[str]:
     """The names that a statement defines; "" for one that defines none."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return [node.name]
@@ -80,15 +80,15 @@ def names(node: ast.stmt) -> list[str]:
 
 
 @cache
-def readers(file: str) -> frozenset[str]:
+def readers_of(file: str) -> frozenset[str]:
     """The files that read something of a file, themselves or by way of others; itself among them."""
-    return closed([file], lambda of: {by for by in files() if of in imports_of(by)})
+    return closure_of([file], lambda of: {by for by in files() if of in imports_of(by)})
 
 
-def closed(begin: Iterable[str], step: Callable[[str], Iterable[str]]) -> frozenset[str]:
+def closure_of(begin: Iterable[str], step: Callable[[str], Iterable[str]]) -> frozenset[str]:
     """Everything that steps lead to, the beginning among it.
 
-    >>> sorted(closed(["a"], {"a": "b", "b": "ac", "c": ""}.get))
+    >>> sorted(closure_of(["a"], {"a": "b", "b": "ac", "c": ""}.get))
     ['a', 'b', 'c']
     """
     found: set[str] = set()

@@ -17,7 +17,7 @@ from pipeline.grid.tables import book_for
 from pipeline.run.code import fingerprints
 from pipeline.run.executors import EXECUTORS, Receipt
 from pipeline.run.finished import CODE, LATEST, MANIFEST
-from pipeline.run.partitions import by_kinds, partitions, parts_of
+from pipeline.run.partitions import by_kinds, part_files, partitions
 from pipeline.run.pieces import KEY, PIECES, run_partition
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ ROWS_A_GROUP = 100_000
 """Rows of a row group of capacity.parquet: readers of one model skip the others."""
 
 
-def counted(axes: Axes) -> Census:
+def count_plans(axes: Axes) -> Census:
     """How many plans the grid has, and why others are dropped.
 
     Raises:
@@ -84,7 +84,7 @@ def remove_others(job: Job, receipts: Sequence[Receipt]) -> None:
 def join_capacity(job: Job) -> None:
     """Write all models' answers as one file, streamed: it never stands in memory as a whole."""
     models = job.axes["model"]["model"].to_list()
-    parts = [path for model in models for path in parts_of(job.folder, "capacity", model)]
+    parts = [path for model in models for path in part_files(job.folder, "capacity", model)]
     rows = pl.scan_parquet(parts, hive_partitioning=False, glob=False)
     about = {KEY: job.key, "capgrid.run": job.id}
     with whole(job.folder / "capacity.parquet") as temporary:

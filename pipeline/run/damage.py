@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from pipeline.core.errors import PipelineError, RunError
-from pipeline.run.finished import changed, check_run
+from pipeline.run.finished import changed_files, check_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,12 +19,12 @@ def remove_spoilt(folder: Path) -> None:
         manifest = check_run(folder)
     except RunError:
         return
-    for name in changed(folder, manifest):
+    for name in changed_files(folder, manifest):
         (folder / name).unlink(missing_ok=True)
 
 
 @contextmanager
-def blamed(*folders: Path) -> Iterator[None]:
+def blame(*folders: Path) -> Iterator[None]:
     """Tell a library's failure as damage of a run whose files are not what it wrote; any other is our bug, and stays.
 
     Args:
@@ -39,7 +39,7 @@ def blamed(*folders: Path) -> Iterator[None]:
         raise
     except Exception as error:
         for folder in folders:
-            if other := changed(folder, check_run(folder)):
+            if other := changed_files(folder, check_run(folder)):
                 message = f"{folder}: not what the run wrote: {', '.join(other[:3])}; `capgrid run` makes it again"
                 raise RunError(message) from error
         raise

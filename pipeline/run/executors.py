@@ -66,7 +66,7 @@ def local(work: Work, partitions: Sequence[Hashable], workers: int) -> Iterator[
 
 
 DASK = "dask"
-"""The name of what grid.cluster has."""
+"""The name of what run.cluster has."""
 EXECUTORS: dict[str, Executor] = {"local": local}
 """Ways to run partitions, by the name that `capgrid run --executor` takes."""
 
@@ -80,7 +80,7 @@ def in_pool(work: Work, partitions: Sequence[Hashable], workers: int) -> Iterato
         ProcessPoolExecutor(min(workers, len(partitions)), context, initializer=end_with_parent) as pool,
     ):
         try:
-            yield from handed_over(pool, work, iter(partitions), workers * AHEAD)
+            yield from hand_over(pool, work, iter(partitions), workers * AHEAD)
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)
             if isinstance(error, KeyboardInterrupt):  # files are whole or not there: nobody need wait for a partition
@@ -89,7 +89,7 @@ def in_pool(work: Work, partitions: Sequence[Hashable], workers: int) -> Iterato
             raise
 
 
-def handed_over(
+def hand_over(
     pool: ProcessPoolExecutor, work: Work, waiting: Iterator[Hashable], most: int
 ) -> Iterator[tuple[Hashable, Receipt]]:
     """Partitions and their receipts; at most so many partitions are in the pool at once."""

@@ -1,4 +1,4 @@
-"""Finished runs: the manifest that makes one complete, and `latest`, which points at the newest."""
+"""Finished runs: the manifest that makes one complete, `latest`, which points at the newest, and who finds them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ CODE = "capgrid.code"
 """In the metadata of columns.parquet: fingerprints of the code that made the run."""
 
 
-def complete(
+# ----- written
+
+
+def write_manifest(
     job: Job, found: Census, receipts: list[Receipt], fleets: int, seconds: float, version: str
 ) -> dict[str, Any]:
     """Write the manifest: from now on the run is complete."""
@@ -42,47 +45,44 @@ def complete(
         if leftover.name != LOCK:
             leftover.unlink()
     (job.folder / MANIFEST).unlink(missing_ok=True)  # of a run that was damaged since
-    known = {name: sha for receipt in receipts for name, sha in receipt.files.items()}
-    files = own_files(job.folder)
+    rows = {
+        "estimates": sum(each.estimates_rows for each in receipts),
+        "capacity": sum(each.capacity_rows for each in receipts),
+        "fleet": fleets,
+    }
+    reused = sum(each.reused for each in receipts)
     manifest = {
-        "run": job.id, "capgrid_version": version, "as_of": job.as_of, "grid": asdict(job.grid), "content_key": job.key,
+        "run": job.id,
+        "capgrid_version": version,
+        "as_of": job.as_of,
+        "grid": asdict(job.grid),
+        "content_key": job.key,
         "folder": str(job.folder.resolve()),
-        "plans": asdict(found) | {"dropped": {k: v for k, v in found.dropped.items() if v}},
-        "rows": {
-            "estimates": sum(r.estimates_rows for r in receipts),
-            "capacity": sum(r.capacity_rows for r in receipts),
-            "fleet": fleets,
-        },
-        "partitions": {"made": sum(not r.reused for r in receipts), "taken_up": sum(r.reused for r in receipts)},
+        "plans": asdict(found) | {"dropped": {rule: count for rule, count in found.dropped.items() if count}},
+        "rows": rows,
+        "partitions": {"made": len(receipts) - reused, "taken_up": reused},
         "models": dict(sum((Counter(receipt.how) for receipt in receipts), Counter())),
         "seconds": round(seconds, 3),
-        "files": {name: path.stat().st_size for name, path in files.items()},
-        "sha256": {name: known.get(name) or digest(path) for name, path in files.items()},
-    }  # fmt: skip
+        **file_marks(job.folder, receipts),
+    }
     write_json(manifest, job.folder / MANIFEST)
     return manifest
+
+
+def file_marks(folder: Path, receipts: Sequence[Receipt]) -> dict[str, dict[str, Any]]:
+    """What files are known again by: `files` their sizes, `sha256` their digests."""
+    known = {name: sha for receipt in receipts for name, sha in receipt.files.items()}
+    files = own_files(folder)
+    return {
+        "files": {name: path.stat().st_size for name, path in files.items()},
+        "sha256": {name: known.get(name) or digest(path) for name, path in files.items()},
+    }
 
 
 def own_files(folder: Path) -> dict[str, Path]:
     """The files that a run itself makes, named from its folder on: no page or export that is written from it."""
     paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     return {name: path for name, path in paths.items() if not any(fnmatch(name, other) for other in WRITTEN_FROM)}
-
-
-def completed(job: Job) -> dict[str, Any] | None:
-    """The manifest of the same run where it is complete already, byte for byte: then there is nothing to compute."""
-    try:
-        manifest = check_run(job.folder)
-    except RunError:
-        return None
-    if manifest.get("content_key") != job.key or changed(job.folder, manifest):
-        return None
-    return manifest | {"unchanged": True}
-
-
-def changed(folder: Path, manifest: dict[str, Any]) -> list[str]:
-    """Files of a run whose bytes are not those that it wrote."""
-    return [name for name, wrote in manifest.get("sha256", {}).items() if digest(folder / name) != wrote]
 
 
 def publish(folder: Path) -> None:
@@ -103,6 +103,9 @@ def reject(folder: Path, reasons: Sequence[str]) -> None:
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     write_json({"rejected": list(reasons), **manifest}, folder / REJECTED)
     (folder / MANIFEST).unlink()
+
+
+# ----- read
 
 
 def find_run(out: Path, run: str | None = None) -> Path:
@@ -160,3 +163,19 @@ def check_run(folder: Path) -> dict[str, Any]:
     if wrong:
         raise RunError(f"{folder}: the run is damaged, missing or of another size: {', '.join(wrong[:3])}; {again}")
     return manifest
+
+
+def complete_manifest(job: Job) -> dict[str, Any] | None:
+    """The manifest of the same run where it is complete already, byte for byte: then there is nothing to compute."""
+    try:
+        manifest = check_run(job.folder)
+    except RunError:
+        return None
+    if manifest.get("content_key") != job.key or changed_files(job.folder, manifest):
+        return None
+    return manifest | {"unchanged": True}
+
+
+def changed_files(folder: Path, manifest: dict[str, Any]) -> list[str]:
+    """Files of a run whose bytes are not those that it wrote."""
+    return [name for name, wrote in manifest.get("sha256", {}).items() if digest(folder / name) != wrote]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.files import LEVEL
 from pipeline.grid.tables import capacity_of, estimates_of
-from pipeline.run.compute import counted
+from pipeline.run.compute import count_plans
 from pipeline.run.partitions import Partition, partitions
 
 if TYPE_CHECKING:
@@ -42,22 +42,26 @@ def forecast(axes: Axes) -> Forecast:
     Raises:
         GridError: not one row can be.
     """
-    found = counted(axes)
+    found = count_plans(axes)
     capacity = found.kept * axes["workload"].height
     estimates = capacity * axes["batch"].height
-    row_bytes = {"capacity": 0.0, "estimates": 0.0} | sampled(axes)
+    row_bytes = {"capacity": 0.0, "estimates": 0.0} | sample_row_bytes(axes)
     parts = partitions(axes)
     footers = FOOTER_BYTES * sum(len(part.models) for part in parts)
     return Forecast(
-        found, capacity, estimates, int(2 * capacity * row_bytes["capacity"]) + footers,
-        int(estimates * row_bytes["estimates"]) + footers, len(parts),
-    )  # fmt: skip
+        found,
+        capacity,
+        estimates,
+        int(2 * capacity * row_bytes["capacity"]) + footers,
+        int(estimates * row_bytes["estimates"]) + footers,
+        len(parts),
+    )
 
 
-def sampled(axes: Axes) -> dict[str, float]:
+def sample_row_bytes(axes: Axes) -> dict[str, float]:
     """Bytes that a row of each table takes, from a few models in cuts of some thousand rows."""
     sizes: dict[str, list[tuple[int, int]]] = {"estimates": [], "capacity": []}
-    for part in chosen(partitions(axes, most_of_a_model=ROWS_A_SAMPLE)):
+    for part in spread_parts(partitions(axes, most_of_a_model=ROWS_A_SAMPLE)):
         own = part.axes(axes, part.models[:1])
         curves = estimates_of(own)
         if curves.height:
@@ -66,7 +70,7 @@ def sampled(axes: Axes) -> dict[str, float]:
     return {table: sum(b for _, b in each) / sum(n for n, _ in each) for table, each in sizes.items() if each}
 
 
-def chosen(parts: list[Partition]) -> list[Partition]:
+def spread_parts(parts: list[Partition]) -> list[Partition]:
     """A few partitions, spread evenly."""
     step = max(1, len(parts) // SAMPLES)
     return parts[step // 2 :: step][:SAMPLES]

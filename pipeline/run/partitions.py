@@ -58,7 +58,7 @@ def partitions(axes: Axes, most: int = ROWS_A_PARTITION, most_of_a_model: int = 
         return [
             Partition((model,), cut, part) for models in groups for model in models for part, cut in enumerate(cuts)
         ]
-    return [Partition(part) for group in groups for part in dealt(group, -(-len(group) * rows_a_model // most))]
+    return [Partition(part) for group in groups for part in deal(group, -(-len(group) * rows_a_model // most))]
 
 
 def spans(axes: Axes, most: int) -> list[tuple[Span, ...]]:
@@ -87,10 +87,10 @@ def by_kinds(models: pl.DataFrame) -> list[pl.DataFrame]:
     return groups.partition_by("", maintain_order=True, include_key=False)
 
 
-def dealt(models: list[str], parts: int) -> list[tuple[str, ...]]:
+def deal(models: list[str], parts: int) -> list[tuple[str, ...]]:
     """Some models in so many parts of about one size.
 
-    >>> dealt(["a", "b", "c"], 2)
+    >>> deal(["a", "b", "c"], 2)
     [('a', 'c'), ('b',)]
     """
     return [tuple(models[start::parts]) for start in range(min(parts, len(models)))]
@@ -101,7 +101,7 @@ def part_path(folder: Path, table: str, model: str, part: int = 0) -> Path:
     return folder / table / f"model={model}" / f"part-{part}.parquet"
 
 
-def parts_of(folder: Path, table: str, model: str) -> list[Path]:
+def part_files(folder: Path, table: str, model: str) -> list[Path]:
     """The files of a model's rows, in their order."""
     found = (folder / table / f"model={model}").glob("part-*.parquet")
     return sorted(found, key=lambda path: int(path.stem.removeprefix("part-")))

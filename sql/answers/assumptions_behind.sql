@@ -8,12 +8,7 @@
 -- Facts without a source of their own, in anything that the chosen plans are made of; plans counts those that rest on the fact.
 WITH chosen AS (
     SELECT model, accelerator, engine, weights, kv, workload, price_cloud, price_date, count(*) AS plans
-    FROM capacity
-    WHERE ($model IS NULL OR model = $model)
-      AND ($accelerator IS NULL OR accelerator = $accelerator)
-      AND ($engine IS NULL OR engine = $engine)
-      AND ($weights IS NULL OR weights = $weights)
-      AND ($workload IS NULL OR workload = $workload)
+    FROM plans($model, $accelerator, $engine, $weights, $workload)
     GROUP BY ALL
 ), parts AS (
     SELECT plans, chosen.model, chosen.accelerator, engine, workload, devices.architecture,

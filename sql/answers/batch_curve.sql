@@ -10,14 +10,8 @@
 -- else the fastest.
 WITH chosen AS (
     SELECT model, weights, kv, engine, accelerator, device_count, tp, pp, ep, dp, workload
-    FROM capacity
+    FROM plans($model, $accelerator, $engine, $weights, $workload, some_devices := $device_count)
     WHERE batch_max > 0
-      AND ($model IS NULL OR model = $model)
-      AND ($accelerator IS NULL OR accelerator = $accelerator)
-      AND ($engine IS NULL OR engine = $engine)
-      AND ($weights IS NULL OR weights = $weights)
-      AND ($workload IS NULL OR workload = $workload)
-      AND ($device_count IS NULL OR device_count = $device_count)
     QUALIFY row_number() OVER (
         PARTITION BY model, workload, accelerator
         ORDER BY batch_slo > 0 DESC, usd_per_mtok_output NULLS LAST, output_tokens_per_s / device_count DESC,

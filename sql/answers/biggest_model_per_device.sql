@@ -12,13 +12,9 @@ SELECT accelerator, device_count, model,
        least(context_max_tokens, context_tokens_max)         AS context_tokens,
        round((weight_bytes + activation_bytes + overhead_bytes + sequence_bytes) / 1e9, 1) AS memory_gb,
        round(device_memory_bytes / 1e9, 1)                   AS device_gb
-FROM capacity
+FROM plans(NULL, $accelerator, $engine, $weights, $workload)
 WHERE batch_max_lo >= 1
   AND device_count = $device_count::BIGINT
-  AND ($accelerator IS NULL OR accelerator = $accelerator)
-  AND ($engine IS NULL OR engine = $engine)
-  AND ($weights IS NULL OR weights = $weights)
-  AND ($workload IS NULL OR workload = $workload)
 QUALIFY row_number() OVER (
     PARTITION BY accelerator
     ORDER BY parameter_count DESC, batch_max DESC, model, workload, weights, kv, engine, tp, pp, ep, dp

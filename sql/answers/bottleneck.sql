@@ -6,7 +6,7 @@
 -- $workload: only this workload
 -- $limit: rows at most (default: 20)
 -- Counts plans. limited_by: the longest part of a decode step; batch_stops_at: what a larger batch would break first.
-WITH plans AS (
+WITH stops AS (
     SELECT model, workload, accelerator, limited_by,
            CASE WHEN batch_max = 0                          THEN 'does not fit'
                 WHEN batch_slo = 0                          THEN 'objectives, at any batch'
@@ -14,17 +14,12 @@ WITH plans AS (
                                                             THEN if(batch_max <= sequences_max, 'memory', 'engine limit')
                 WHEN ttft_s / ttft_slo_s > tpot_s / tpot_slo_s THEN 'ttft objective'
                 ELSE 'tpot objective' END AS batch_stops_at
-    FROM capacity
-    WHERE ($model IS NULL OR model = $model)
-      AND ($accelerator IS NULL OR accelerator = $accelerator)
-      AND ($engine IS NULL OR engine = $engine)
-      AND ($weights IS NULL OR weights = $weights)
-      AND ($workload IS NULL OR workload = $workload)
+    FROM plans($model, $accelerator, $engine, $weights, $workload)
 )
 SELECT model, workload, accelerator, limited_by, batch_stops_at,
        count(*)                                                                            AS plans,
        round(count(*) / sum(count(*)) OVER (PARTITION BY model, workload, accelerator), 2) AS plans_ratio
-FROM plans
+FROM stops
 GROUP BY model, workload, accelerator, limited_by, batch_stops_at
 ORDER BY model, workload, accelerator, plans DESC, limited_by, batch_stops_at
 LIMIT $limit::BIGINT

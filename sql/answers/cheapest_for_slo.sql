@@ -10,11 +10,11 @@
 -- One row per model, workload and accelerator. Own objectives are searched over the batches of the grid.
 WITH candidates AS (
     SELECT model, workload, accelerator, device_count, weights, kv, engine, tp, pp, ep, dp, batch, ttft_s, tpot_s, usd_per_mtok_output
-    FROM capacity
+    FROM plans($model, $accelerator, $engine, $weights, $workload)
     WHERE batch_slo > 0
     UNION ALL
     SELECT model, workload, accelerator, device_count, weights, kv, engine, tp, pp, ep, dp, batch, ttft_s, tpot_s, usd_per_mtok_output
-    FROM estimates
+    FROM plans($model, $accelerator, $engine, $weights, $workload, a_table := 'estimates')
     WHERE fits AND ($ttft_s IS NOT NULL OR $tpot_s IS NOT NULL)
 )
 SELECT model, workload, accelerator,
@@ -26,11 +26,6 @@ FROM candidates JOIN workloads USING (workload)
 WHERE candidates.ttft_s <= coalesce($ttft_s::DOUBLE, ttft_slo_s)
   AND candidates.tpot_s <= coalesce($tpot_s::DOUBLE, tpot_slo_s)
   AND usd_per_mtok_output IS NOT NULL
-  AND ($model IS NULL OR model = $model)
-  AND ($accelerator IS NULL OR accelerator = $accelerator)
-  AND ($engine IS NULL OR engine = $engine)
-  AND ($weights IS NULL OR weights = $weights)
-  AND ($workload IS NULL OR workload = $workload)
 QUALIFY row_number() OVER (
     PARTITION BY model, workload, accelerator
     ORDER BY candidates.usd_per_mtok_output, device_count, batch, weights, kv, engine, tp, pp, ep, dp

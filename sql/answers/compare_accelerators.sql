@@ -8,13 +8,8 @@
 -- The plan that meets the objectives with most tokens per second and device; speed_ratio is against the best accelerator.
 WITH best AS (
     SELECT *, output_tokens_per_s / device_count AS tokens_per_s_per_device
-    FROM capacity
+    FROM plans($model, $accelerator, $engine, $weights, $workload)
     WHERE batch_slo > 0
-      AND ($model IS NULL OR model = $model)
-      AND ($accelerator IS NULL OR accelerator = $accelerator)
-      AND ($engine IS NULL OR engine = $engine)
-      AND ($weights IS NULL OR weights = $weights)
-      AND ($workload IS NULL OR workload = $workload)
     QUALIFY row_number() OVER (
         PARTITION BY model, workload, accelerator
         ORDER BY tokens_per_s_per_device DESC, device_count, weights, kv, engine, tp, pp, ep, dp

@@ -10,13 +10,8 @@
 -- speed_ratio is against 16 bits there, unknown where those do not fit.
 WITH best AS (
     SELECT *
-    FROM capacity
+    FROM plans($model, $accelerator, $engine, NULL, $workload, some_devices := $device_count)
     WHERE batch_slo > 0
-      AND ($model IS NULL OR model = $model)
-      AND ($accelerator IS NULL OR accelerator = $accelerator)
-      AND ($engine IS NULL OR engine = $engine)
-      AND ($workload IS NULL OR workload = $workload)
-      AND ($device_count IS NULL OR device_count = $device_count)
     QUALIFY row_number() OVER (
         PARTITION BY model, workload, accelerator, device_count, weights, kv
         ORDER BY output_tokens_per_s DESC, engine, tp, pp, ep, dp
@@ -36,6 +31,6 @@ SELECT model, workload, accelerator, device_count, weights, kv,
        round(1e3 * compared.tpot_s, 2)                          AS tpot_ms,
        engine
 FROM compared
-WHERE ($weights IS NULL OR weights = $weights)
+WHERE weights = coalesce($weights, weights)
 ORDER BY model, workload, accelerator, device_count, compared.output_tokens_per_s DESC, weights, kv
 LIMIT $limit::BIGINT

@@ -11,13 +11,8 @@ SELECT accelerator, engine, confidence,
        round(median((vram_bytes_hi - vram_bytes_lo) / (2.0 * vram_bytes)), 3)            AS memory_band_ratio,
        round(median((ttft_s_hi::DOUBLE - ttft_s_lo) / (2.0 * ttft_s)), 2)                AS ttft_band_ratio,
        round(median((tpot_s_hi::DOUBLE - tpot_s_lo) / (2.0 * tpot_s)), 2)                AS tpot_band_ratio
-FROM capacity
+FROM plans($model, $accelerator, $engine, $weights, $workload)
 WHERE fits
-  AND ($model IS NULL OR model = $model)
-  AND ($accelerator IS NULL OR accelerator = $accelerator)
-  AND ($engine IS NULL OR engine = $engine)
-  AND ($weights IS NULL OR weights = $weights)
-  AND ($workload IS NULL OR workload = $workload)
 GROUP BY ALL
 ORDER BY confidence, accelerator, engine
 LIMIT $limit::BIGINT

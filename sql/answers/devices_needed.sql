@@ -9,13 +9,8 @@
 -- Replicas are rounded up before the cheapest plan of each accelerator is chosen; every plan meets the workload's objectives.
 WITH fleets AS (
     SELECT *, greatest(1, ceil($requests_per_s::DOUBLE / requests_per_s))::BIGINT AS replicas
-    FROM capacity
+    FROM plans($model, $accelerator, $engine, $weights, $workload)
     WHERE batch_slo > 0
-      AND ($model IS NULL OR model = $model)
-      AND ($accelerator IS NULL OR accelerator = $accelerator)
-      AND ($engine IS NULL OR engine = $engine)
-      AND ($weights IS NULL OR weights = $weights)
-      AND ($workload IS NULL OR workload = $workload)
 )
 SELECT model, workload, accelerator,
        replicas * device_count                             AS devices,

@@ -10,12 +10,7 @@
 WITH needs AS (
     SELECT *, weight_bytes + activation_bytes + overhead_bytes + $batch::BIGINT * sequence_bytes AS needed_bytes,
            batch_max >= $batch::BIGINT AS holds
-    FROM capacity
-    WHERE ($model IS NULL OR model = $model)
-      AND ($accelerator IS NULL OR accelerator = $accelerator)
-      AND ($engine IS NULL OR engine = $engine)
-      AND ($weights IS NULL OR weights = $weights)
-      AND ($workload IS NULL OR workload = $workload)
+    FROM plans($model, $accelerator, $engine, $weights, $workload)
 )
 SELECT model, workload, accelerator, weights,
        CASE WHEN batch_max_lo >= $batch::BIGINT THEN 'safe' WHEN holds THEN 'just' ELSE 'no' END AS fit,

@@ -11,17 +11,12 @@ SELECT model, workload, accelerator,
        round(energy_j_per_token::DOUBLE / 3.6, 3)   AS kwh_per_mtok_output,
        round(power_w::DOUBLE, 0)                    AS power_w,
        device_count, weights, kv, engine, batch,
-       round(1e3 * capacity.tpot_s, 2)              AS tpot_ms
-FROM capacity
+       round(1e3 * plans.tpot_s, 2)                 AS tpot_ms
+FROM plans($model, $accelerator, $engine, $weights, $workload) AS plans
 WHERE batch_slo > 0 AND energy_j_per_token IS NOT NULL
-  AND ($model IS NULL OR model = $model)
-  AND ($accelerator IS NULL OR accelerator = $accelerator)
-  AND ($engine IS NULL OR engine = $engine)
-  AND ($weights IS NULL OR weights = $weights)
-  AND ($workload IS NULL OR workload = $workload)
 QUALIFY row_number() OVER (
     PARTITION BY model, workload, accelerator
-    ORDER BY capacity.energy_j_per_token, device_count, weights, kv, engine, tp, pp, ep, dp
+    ORDER BY plans.energy_j_per_token, device_count, weights, kv, engine, tp, pp, ep, dp
 ) = 1
-ORDER BY model, workload, capacity.energy_j_per_token, accelerator
+ORDER BY model, workload, plans.energy_j_per_token, accelerator
 LIMIT $limit::BIGINT

@@ -13,12 +13,7 @@ WITH sized AS (
     SELECT *,
            greatest(1, ceil(coalesce($requests_per_s::DOUBLE, demand_requests_per_s) * (1 + $headroom::DOUBLE) / slo_requests_per_s - 1e-6))::BIGINT
                + $spare::BIGINT AS sized_replicas
-    FROM fleet
-    WHERE ($model IS NULL OR model = $model)
-      AND ($accelerator IS NULL OR accelerator = $accelerator)
-      AND ($engine IS NULL OR engine = $engine)
-      AND ($weights IS NULL OR weights = $weights)
-      AND ($workload IS NULL OR workload = $workload)
+    FROM plans($model, $accelerator, $engine, $weights, $workload, a_table := 'fleet')
 )
 SELECT model, workload, prompt_tokens, output_tokens,
        round(coalesce($requests_per_s::DOUBLE, demand_requests_per_s), 3) AS requests_per_s,

@@ -13,14 +13,11 @@ SELECT model, workload, accelerator, weights, engine, replicas, devices,
        round(1e3 * usd_per_request::DOUBLE, 4)      AS usd_per_1000_requests,
        round(energy_kwh_per_mtok::DOUBLE, 3)        AS energy_kwh_per_mtok,
        round(co2e_kg_per_mtok::DOUBLE, 3)           AS co2e_kg_per_mtok
-FROM fleet
+FROM plans($model, $accelerator, NULL, NULL, $workload, a_table := 'fleet') AS plans
 WHERE usd_per_hour IS NOT NULL
-  AND ($model IS NULL OR model = $model)
-  AND ($accelerator IS NULL OR accelerator = $accelerator)
-  AND ($workload IS NULL OR workload = $workload)
 QUALIFY row_number() OVER (
     PARTITION BY model, workload, prompt_tokens, output_tokens, ttft_slo_s, tpot_slo_s, accelerator
-    ORDER BY fleet.usd_per_hour, devices, device_count, weights, kv, engine, tp, pp, ep, dp
+    ORDER BY plans.usd_per_hour, devices, device_count, weights, kv, engine, tp, pp, ep, dp
 ) = 1
-ORDER BY model, workload, fleet.usd_per_month, accelerator
+ORDER BY model, workload, plans.usd_per_month, accelerator
 LIMIT $limit::BIGINT

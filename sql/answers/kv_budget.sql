@@ -17,14 +17,8 @@ SELECT model, workload, accelerator, device_count, weights, kv, engine,
        round(kv_ideal_bytes_per_sequence / 1e6, 1)  AS ideal_mb,
        batch_max,
        batch_max * (prompt_tokens + output_tokens)  AS pool_tokens
-FROM capacity
+FROM plans($model, $accelerator, $engine, $weights, $workload, some_devices := $device_count)
 WHERE batch_max > 0
-  AND ($model IS NULL OR model = $model)
-  AND ($accelerator IS NULL OR accelerator = $accelerator)
-  AND ($engine IS NULL OR engine = $engine)
-  AND ($weights IS NULL OR weights = $weights)
-  AND ($workload IS NULL OR workload = $workload)
-  AND ($device_count IS NULL OR device_count = $device_count)
 QUALIFY row_number() OVER (
     PARTITION BY model, workload, accelerator, device_count, weights, kv, engine
     ORDER BY batch_max DESC, tp, pp, ep, dp

@@ -13,13 +13,7 @@ SELECT model, workload, accelerator, device_count, weights, kv, engine,
        memory_risk,
        round((weight_bytes + activation_bytes + overhead_bytes + batch_max * sequence_bytes) / 1e9, 1) AS memory_gb,
        round(batch_max_usd_per_mtok_output::DOUBLE, 3) AS usd_per_mtok_output
-FROM capacity
-WHERE ($model IS NULL OR model = $model)
-  AND ($accelerator IS NULL OR accelerator = $accelerator)
-  AND ($engine IS NULL OR engine = $engine)
-  AND ($weights IS NULL OR weights = $weights)
-  AND ($workload IS NULL OR workload = $workload)
-  AND ($device_count IS NULL OR device_count = $device_count)
+FROM plans($model, $accelerator, $engine, $weights, $workload, some_devices := $device_count)
 QUALIFY row_number() OVER (
     PARTITION BY model, workload, accelerator, device_count, weights, engine
     ORDER BY batch_max DESC, batch_max_usd_per_mtok_output NULLS LAST, kv, tp, pp, ep, dp

@@ -11,12 +11,7 @@ SELECT model, accelerator, device_count, weights, kv, engine,
        context_max_tokens                                                         AS memory_holds_tokens,
        context_tokens_max                                                         AS model_allows_tokens,
        if(context_max_tokens < context_tokens_max, 'memory', 'model')             AS limited_by
-FROM capacity
-WHERE ($model IS NULL OR model = $model)
-  AND ($accelerator IS NULL OR accelerator = $accelerator)
-  AND ($engine IS NULL OR engine = $engine)
-  AND ($weights IS NULL OR weights = $weights)
-  AND ($device_count IS NULL OR device_count = $device_count)
+FROM plans($model, $accelerator, $engine, $weights, NULL, some_devices := $device_count)
 QUALIFY row_number() OVER (
     PARTITION BY model, accelerator, device_count, weights, engine
     ORDER BY context_max_tokens DESC, kv, tp, pp, ep, dp, workload

@@ -16,13 +16,7 @@ SELECT model, workload, accelerator, device_count, weights, kv, engine, batch,
        round(vram_bytes / 1e9, 1)                 AS total_gb,
        round(vram_bytes_hi / 1e9, 1)              AS total_gb_high,
        round(device_memory_bytes / 1e9, 1)        AS device_gb
-FROM capacity
-WHERE ($model IS NULL OR model = $model)
-  AND ($accelerator IS NULL OR accelerator = $accelerator)
-  AND ($engine IS NULL OR engine = $engine)
-  AND ($weights IS NULL OR weights = $weights)
-  AND ($workload IS NULL OR workload = $workload)
-  AND ($device_count IS NULL OR device_count = $device_count)
+FROM plans($model, $accelerator, $engine, $weights, $workload, some_devices := $device_count)
 QUALIFY row_number() OVER (
     PARTITION BY model, workload, accelerator, device_count, weights, kv, engine
     ORDER BY fits DESC, output_tokens_per_s DESC, tp, pp, ep, dp

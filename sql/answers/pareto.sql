@@ -12,13 +12,8 @@ WITH fastest AS (
            min({'e2e_s': e2e_s, 'usd': usd_per_mtok_output, 'accelerator': accelerator, 'device_count': device_count,
                 'weights': weights, 'kv': kv, 'engine': engine, 'tp': tp, 'pp': pp, 'ep': ep, 'dp': dp,
                 'batch': batch, 'ttft_s': ttft_s, 'tpot_s': tpot_s}) AS plan
-    FROM estimates
+    FROM plans($model, $accelerator, $engine, $weights, $workload, a_table := 'estimates')
     WHERE fits AND usd_per_mtok_output IS NOT NULL
-      AND ($model IS NULL OR model = $model)
-      AND ($accelerator IS NULL OR accelerator = $accelerator)
-      AND ($engine IS NULL OR engine = $engine)
-      AND ($weights IS NULL OR weights = $weights)
-      AND ($workload IS NULL OR workload = $workload)
     GROUP BY model, workload, usd_per_hour, batch
 ), ranked AS (
     SELECT model, workload, unnest(plan),

@@ -14,16 +14,11 @@ SELECT model, workload,
        round(usd_per_hour::DOUBLE, 2)                                 AS usd_per_hour,
        accelerator, device_count, weights, engine,
        price_cloud, price_date
-FROM capacity
+FROM plans($model, $accelerator, $engine, $weights, $workload) AS plans
 WHERE batch_slo > 0 AND usd_per_mtok_output IS NOT NULL
-  AND ($model IS NULL OR model = $model)
-  AND ($accelerator IS NULL OR accelerator = $accelerator)
-  AND ($engine IS NULL OR engine = $engine)
-  AND ($weights IS NULL OR weights = $weights)
-  AND ($workload IS NULL OR workload = $workload)
 QUALIFY row_number() OVER (
     PARTITION BY model, workload
-    ORDER BY capacity.usd_per_mtok_output, device_count, accelerator, weights, kv, engine, tp, pp, ep, dp
+    ORDER BY plans.usd_per_mtok_output, device_count, accelerator, weights, kv, engine, tp, pp, ep, dp
 ) = 1
-ORDER BY capacity.usd_per_mtok_output, model, workload
+ORDER BY plans.usd_per_mtok_output, model, workload
 LIMIT $limit::BIGINT

@@ -12,12 +12,8 @@ SELECT model, accelerator, engine,
        round(median(simple_tpot_s::DOUBLE / tpot_s), 2)                                   AS tpot_ratio,
        round(median(simple_batch_max / nullif(batch_max, 0)), 2)                          AS batch_max_ratio,
        count(*)                                                                           AS plans
-FROM capacity
+FROM plans($model, $accelerator, $engine, NULL, $workload)
 WHERE fits AND device_count = 1 AND weights IN ('bf16', 'fp16') AND kv IN ('bf16', 'fp16')
-  AND ($model IS NULL OR model = $model)
-  AND ($accelerator IS NULL OR accelerator = $accelerator)
-  AND ($engine IS NULL OR engine = $engine)
-  AND ($workload IS NULL OR workload = $workload)
 GROUP BY ALL
 ORDER BY model, accelerator, engine
 LIMIT $limit::BIGINT

@@ -11,18 +11,13 @@ SELECT model, workload, accelerator, device_count, batch,
        round(output_tokens_per_s::DOUBLE, 1)                 AS output_tokens_per_s,
        round(output_tokens_per_s::DOUBLE / device_count, 1)  AS tokens_per_s_per_device,
        weights, kv, engine,
-       round(1e3 * estimates.ttft_s, 1)                      AS ttft_ms,
-       round(1e3 * estimates.tpot_s, 2)                      AS tpot_ms
-FROM estimates
+       round(1e3 * plans.ttft_s, 1)                         AS ttft_ms,
+       round(1e3 * plans.tpot_s, 2)                         AS tpot_ms
+FROM plans($model, $accelerator, $engine, $weights, $workload, a_table := 'estimates') AS plans
 WHERE fits AND batch = (SELECT max(batch) FROM estimates WHERE batch <= $batch::BIGINT)
-  AND ($model IS NULL OR model = $model)
-  AND ($accelerator IS NULL OR accelerator = $accelerator)
-  AND ($engine IS NULL OR engine = $engine)
-  AND ($weights IS NULL OR weights = $weights)
-  AND ($workload IS NULL OR workload = $workload)
 QUALIFY row_number() OVER (
     PARTITION BY model, workload, accelerator, device_count
-    ORDER BY estimates.output_tokens_per_s DESC, weights, kv, engine, tp, pp, ep, dp
+    ORDER BY plans.output_tokens_per_s DESC, weights, kv, engine, tp, pp, ep, dp
 ) = 1
 ORDER BY model, workload, tokens_per_s_per_device DESC, accelerator, device_count
 LIMIT $limit::BIGINT

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
+import duckdb
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from pipeline.answers.ask import Answer, answers, ask
+from pipeline.answers.ask import Answer, all_answers, answer_rows
+from pipeline.answers.store import open_run
 from pipeline.cli.runs import connect
 from pipeline.core.errors import UnknownNameError
 from pipeline.core.places import bundled
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
     from pipeline.facts.catalog import Catalogs
 
-ANSWERS = answers()
+ANSWERS = all_answers()
 SAMPLES = {
     "model": "llama-3.1-8b",
     "accelerator": "h100-sxm-80gb",
@@ -45,7 +48,7 @@ def answered(small: Any, bundled_catalogs: Catalogs) -> Callable[..., pl.DataFra
 
     def of(name: str, **settings: str) -> pl.DataFrame:
         with connect(ANSWERS[name], bundled_catalogs, small.out, None) as connection:
-            return ask(connection, ANSWERS[name], settings)
+            return answer_rows(connection, ANSWERS[name], settings)
 
     return of
 
@@ -113,6 +116,54 @@ def test_settings_narrow_together(name: str, answered: Callable[..., pl.DataFram
     assert rows.height > 0
     for column in chosen.keys() & set(rows.columns) - {"batch"}:
         assert rows[column].cast(pl.String).unique().to_list() == [chosen[column]]
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_no_answer_narrows_by_itself(name: str) -> None:
+    """The macro `plans` does: what a setting keeps is said in one place, and is the same in every answer."""
+    assert re.search(r"\$\w+ IS NULL OR", ANSWERS[name].sql) is None
+
+
+NARROWED = {
+    "a_model": "model",
+    "an_accelerator": "accelerator",
+    "an_engine": "engine",
+    "some_weights": "weights",
+    "a_workload": "workload",
+    "some_devices": "device_count",
+}
+"""Parameters of the macro `plans`, and the column that each of them is about."""
+
+
+@pytest.mark.parametrize("table", ["capacity", "estimates", "fleet"])
+@pytest.mark.parametrize("parameter", NARROWED)
+def test_plans_keeps_the_rows_of_a_name_and_no_other(
+    table: str, parameter: str, small: Any, bundled_catalogs: Catalogs
+) -> None:
+    """NULL keeps them all, a name those that bear it."""
+    column = NARROWED[parameter]
+    *usual, last = (f"${name}" for name in NARROWED)
+    of = f"{', '.join(usual)}, some_devices := {last}, a_table := '{table}'"
+    sql = f"SELECT count(*) AS rows, min({column}) = max({column}) AS is_one FROM plans({of})"  # noqa: S608
+    names = f"SELECT {column} AS name, count(*) AS rows FROM {table} GROUP BY ALL ORDER BY ALL"  # noqa: S608
+    with open_run(small.folder, bundled_catalogs) as connection:
+        every = connection.sql(names).pl()
+        name, rows = every.row(0)
+        settings = dict.fromkeys(NARROWED)
+        assert connection.sql(sql, params=settings).pl()["rows"].item() == every["rows"].sum()
+        assert connection.sql(sql, params=settings | {parameter: name}).pl().row(0) == (rows, True)
+
+
+def test_a_run_without_the_macro_answers_too(own_small: Any, bundled_catalogs: Catalogs) -> None:
+    """Runs that an earlier version made have a database without it; the answers of this one ask for it."""
+    database, path = own_small.folder / "capgrid.duckdb", own_small.folder / "manifest.json"
+    with duckdb.connect(str(database)) as connection:
+        connection.sql("DROP MACRO TABLE plans")
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest["files"][database.name] = database.stat().st_size
+    path.write_text(json.dumps(manifest | {"folder": str(own_small.folder)}), encoding="utf-8")
+    with open_run(own_small.folder, bundled_catalogs) as connection:
+        assert answer_rows(connection, ANSWERS["energy"], {"model": SAMPLES["model"]}).height
 
 
 @pytest.mark.parametrize("name", ANSWERS)

@@ -16,9 +16,9 @@ from polars import col
 from polars.testing import assert_frame_equal
 
 from pipeline.answers.diff.causes import causes_of
-from pipeline.answers.diff.difference import CAUSES, Difference, as_markdown, as_text, difference
+from pipeline.answers.diff.difference import CAUSES, Difference, difference, difference_markdown, difference_text
 from pipeline.answers.diff.effects import EFFECTS
-from pipeline.answers.diff.inputs import Inputs, Run, frame_of, read_run
+from pipeline.answers.diff.inputs import Inputs, Run, frame_from_facts, read_run
 from pipeline.answers.diff.reach import closure, quantities, reach_of
 from pipeline.core.places import bundled
 from pipeline.facts.schema.kinds import SCHEMAS
@@ -174,7 +174,7 @@ def numbered(found: Difference, kind: str) -> int:
 def test_facts_are_read_back_as_the_catalogs_that_they_came_from(bundled_catalogs: Catalogs) -> None:
     """Else a cause taken over alone would be taken over into something that no run was made from."""
     for kind in SCHEMAS:
-        assert_frame_equal(frame_of(kind, bundled_catalogs.facts), bundled_catalogs.frames[kind])
+        assert_frame_equal(frame_from_facts(kind, bundled_catalogs.facts), bundled_catalogs.frames[kind])
 
 
 # ----- three planted changes
@@ -296,7 +296,7 @@ def test_where_nothing_changed_it_says_so(made: Made, other: str) -> None:
     found = made.between("bare", other)
     assert found.is_empty
     assert found.headline == "nothing changed"
-    assert "nothing changed" in as_markdown(found)
+    assert "nothing changed" in difference_markdown(found)
     args = ("diff", made.folders["bare"], made.folders[other], "--out", made.out, "--exit-code")
     assert "nothing changed" in invoke(*args, code=0).output
 
@@ -487,18 +487,18 @@ def test_the_headline_comes_first_and_counts(planted: Difference) -> None:
     """How many things changed, how many answers flipped."""
     flips = planted.effects.filter(effect="flip").height
     assert re.match(rf"2 facts changed, 1 model added; {flips} answers? flipped, the largest: \S", planted.headline)
-    for text in (as_markdown(planted), as_text(planted)):
+    for text in (difference_markdown(planted), difference_text(planted)):
         assert planted.headline.split(";")[0] in text.splitlines()[0]
 
 
 def test_markdown_fits_a_comment(planted: Difference) -> None:
     """Under 60 lines, every table whole: as many cells in each row as in its header."""
-    lines = as_markdown(planted).splitlines()
+    lines = difference_markdown(planted).splitlines()
     assert len(lines) < 60
     tables = [line for line in lines if line.startswith("|")]
     assert len({cells(line) for line in tables if cells(line)}) <= 2
-    assert len(as_markdown(planted, top=1).splitlines()) < len(lines)
-    assert "more" in as_markdown(planted, top=1)
+    assert len(difference_markdown(planted, top=1).splitlines()) < len(lines)
+    assert "more" in difference_markdown(planted, top=1)
 
 
 def cells(line: str) -> int:
@@ -515,11 +515,11 @@ def test_what_others_wrote_cannot_leave_its_cell() -> None:
     effect |= dict.fromkeys(("model", "workload", "old", "new", "plan"), evil) | {"causes": [1]}
     frames = pl.DataFrame([cause], schema=CAUSES), pl.DataFrame([effect], schema=EFFECTS)
     found = Difference(evil, evil, *frames, headline=evil)
-    text = as_markdown(found)
+    text = difference_markdown(found)
     assert {cells(line) for line in text.splitlines() if line.startswith("|")} == {4, 5}
     outside = re.sub(r"`[^`\n]*`", "", text)
     assert not re.search(r"<script|@everyone|(?<!\\)!?\[x\]\(", outside)
-    for shown in (text, as_text(found)):
+    for shown in (text, difference_text(found)):
         assert all(each.isprintable() for line in shown.splitlines() for each in line)
 
 

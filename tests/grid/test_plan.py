@@ -20,7 +20,7 @@ from pipeline.grid.plan import by_grain, census, crossed_first
 from pipeline.grid.schema import SHARED, keys, validated
 from pipeline.grid.selection import read_grid
 from pipeline.grid.tables import book_for, capacity_of, estimates_of
-from pipeline.run.compute import counted
+from pipeline.run.compute import count_plans
 from pipeline.run.partitions import partitions
 from tests.support import AS_OF, axes, catalogs, plan, rows, texts
 
@@ -125,7 +125,7 @@ def test_partitions_hold_every_model_once(most: int) -> None:
 
 def test_every_plan_is_kept_or_dropped_for_a_reason() -> None:
     """Crossed = kept + dropped, exactly, and kept is the number of plans that the tables hold."""
-    found = counted(small())
+    found = count_plans(small())
     plans = math.prod(small()[name].height for name in ("model", "weights", "kv", "engine", "parallel", "accelerator"))
     cells = small()["workload"].height
     assert found.crossed == plans

@@ -20,8 +20,8 @@ from pipeline.fleet.options import Choice, Demand
 from pipeline.fleet.plans import FleetPlan, Rhythm, fleets
 from pipeline.fleet.sizing import Sizing
 from pipeline.publish import tables
-from pipeline.publish.focus import PLAN, forecast, later
-from pipeline.publish.tables import safe, write_csv, write_parquet, write_xlsx
+from pipeline.publish.focus import PLAN, cost_forecast, later
+from pipeline.publish.tables import safe, write_csv, write_plain_parquet, write_xlsx
 from pipeline.publish.workbook.cells import HOSTILE
 from tests.conftest import AS_OF, Finished, invoke
 from tests.support import catalogs
@@ -68,7 +68,7 @@ def test_csv_runs_nothing(tmp_path: Path) -> None:
 
 def test_parquet_keeps_everything(tmp_path: Path) -> None:
     """Only categories become text."""
-    write_parquet(rows(), tmp_path / "rows.parquet")
+    write_plain_parquet(rows(), tmp_path / "rows.parquet")
     assert_frame_equal(pl.read_parquet(tmp_path / "rows.parquet"), rows().cast({"kind": pl.String}))
 
 
@@ -133,7 +133,7 @@ def plan_of(market: str = "on-demand", growth_ratio: float | None = 0.2, **choic
                                                 ("spot", -0.3)])  # fmt: skip
 def test_a_forecast_is_focus(market: str, growth: float | None) -> None:
     """Columns are those of the specification and in its order; costs are quantities x prices; months follow."""
-    told = forecast(plan_of(market, growth), catalogs(), AS_OF, 14)
+    told = cost_forecast(plan_of(market, growth), catalogs(), AS_OF, 14)
     focus = [name for name in told.columns if not name.startswith("x_")]
     assert focus == sorted(focus)
     assert told.columns[: len(focus)] == focus
@@ -155,7 +155,7 @@ def test_a_forecast_is_focus(market: str, growth: float | None) -> None:
 def test_a_month_is_sized_as_fleet_sizes_it() -> None:
     """The plan of the least sum over the months, and its devices in each; traffic that grows needs more."""
     plan, count = plan_of(), 4
-    told = forecast(plan, catalogs(), AS_OF, count)
+    told = cost_forecast(plan, catalogs(), AS_OF, count)
     each = [fleets(later(plan, k), catalogs(), AS_OF).drop_nulls("usd_per_hour") for k in range(1, count + 1)]
     hours = [24 * calendar.monthrange(2026 + (m > 12), (m - 1) % 12 + 1)[1] for m in range(12, 12 + count)]
     summed = pl.concat(f.with_columns(usd=pl.col("usd_per_hour") * h) for f, h in zip(each, hours, strict=True))
@@ -171,7 +171,7 @@ def test_a_month_is_sized_as_fleet_sizes_it() -> None:
 
 def test_without_growth_months_differ_by_their_hours() -> None:
     """A steady rate needs the same devices in every month."""
-    told = forecast(plan_of(growth_ratio=None), catalogs(), date(2027, 2, 1), 2)
+    told = cost_forecast(plan_of(growth_ratio=None), catalogs(), date(2027, 2, 1), 2)
     assert told["ChargePeriodStart"].to_list() == ["2027-02-01T00:00:00Z", "2027-03-01T00:00:00Z"]
     assert told["x_Devices"].n_unique() == 1
     assert told["EffectiveCost"][1] / told["EffectiveCost"][0] == pytest.approx(31 / 28)
@@ -180,7 +180,7 @@ def test_without_growth_months_differ_by_their_hours() -> None:
 def test_a_fleet_without_a_price_has_no_forecast() -> None:
     """No price, no cost: told, not guessed."""
     with pytest.raises(PipelineError, match="has a price"):
-        forecast(plan_of(clouds=("no-such-cloud",)), catalogs(), AS_OF, 3)
+        cost_forecast(plan_of(clouds=("no-such-cloud",)), catalogs(), AS_OF, 3)
 
 
 def test_the_command_writes_a_forecast(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ import yaml
 from pipeline.answers import checking
 from pipeline.core.errors import RunError
 from pipeline.publish import nightly as nights
-from pipeline.publish.history import SCHEMA, beyond_bounds, figures, read_history, remember
+from pipeline.publish.history import SCHEMA, beyond_bounds, figures, read_history, remember_night
 from tests.support import ROOT
 
 if TYPE_CHECKING:
@@ -321,8 +321,8 @@ def test_figures_are_those_of_the_table(small: Any, tmp_path: Path) -> None:
     assert found["share that fits"] == pytest.approx((table["batch_max"] > 0).mean())
     fitting = table.filter(pl.col("batch_max") > 0)
     assert found["tpot_s p50"] == pytest.approx(fitting["tpot_s"].quantile(0.5))
-    remember(tmp_path, figures(small.folder, rows), "one", date(2026, 11, 22), "small")
-    remember(tmp_path, figures(small.folder, rows), "one", date(2026, 11, 22), "small")
+    remember_night(tmp_path, figures(small.folder, rows), "one", date(2026, 11, 22), "small")
+    remember_night(tmp_path, figures(small.folder, rows), "one", date(2026, 11, 22), "small")
     assert read_history(tmp_path).height == len(found)
 
 

@@ -28,7 +28,7 @@ from pipeline.publish.report.data import PageData
 from pipeline.publish.report.numbers import overview
 from pipeline.publish.report.page import MOST_BYTES
 from pipeline.publish.report.plans import best_plans, fronts
-from pipeline.publish.words import LANGUAGES, told, words
+from pipeline.publish.words import LANGUAGES, texts_of, words_in
 from tests.support import catalogs
 from tests.system.hostile import HOSTILE, hostile_run
 
@@ -272,7 +272,7 @@ def test_the_command_compares_with_the_run_before(own_small: Finished) -> None:
     earlier = own_small.out / "2026-11-21-small-0000000000"
     shutil.copytree(own_small.folder, earlier)
     os.utime(earlier / "manifest.json", (0, 0))
-    group, nothing = Capgrid(commands=[report]), words("en")("changes.nothing")
+    group, nothing = Capgrid(commands=[report]), words_in("en")("changes.nothing")
     for args, told_so in (
         ([], True),
         (["--run", earlier.name], False),
@@ -293,8 +293,8 @@ def test_nothing_changed_is_told(small: Finished, tmp_path: Path) -> None:
         write_report(small.folder, "en", tmp_path / "x.html", each, catalogs=catalogs()).with_suffix(".md").read_text()
         for each in (empty, None)
     ]
-    assert words("en")("changes.nothing") in texts[0]
-    assert words("en")("changes.no_earlier") in texts[1]
+    assert words_in("en")("changes.nothing") in texts[0]
+    assert words_in("en")("changes.no_earlier") in texts[1]
 
 
 # ----- Markdown
@@ -326,10 +326,10 @@ def test_hostile_names_are_shown_as_they_are(small: Finished, tmp_path: Path) ->
 
 def test_languages_have_the_same_keys_and_placeholders() -> None:
     """Every text stands in every language, with the same things to fill in."""
-    english = told("en")
+    english = texts_of("en")
     for lang in LANGUAGES:
-        assert told(lang).keys() == english.keys()
-        for key, (text, _) in told(lang).items():
+        assert texts_of(lang).keys() == english.keys()
+        for key, (text, _) in texts_of(lang).items():
             assert text.strip(), key
             assert placeholders(text) == placeholders(english[key][0]), key
 
@@ -337,8 +337,8 @@ def test_languages_have_the_same_keys_and_placeholders() -> None:
 @pytest.mark.parametrize("lang", [each for each in LANGUAGES if each != "en"])
 def test_no_translation_is_stale(lang: str) -> None:
     """A translation names the English that it was made from; where that has changed, it must be made again."""
-    english = told("en")
-    assert [key for key, (_, of) in told(lang).items() if of != english[key][0]] == []
+    english = texts_of("en")
+    assert [key for key, (_, of) in texts_of(lang).items() if of != english[key][0]] == []
 
 
 def placeholders(text: str) -> set[str]:

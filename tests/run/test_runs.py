@@ -397,7 +397,7 @@ def test_a_run_that_lost_files_is_made_whole(
     assert capgrid("check", "--out", broken.parent).exit_code == 0
 
 
-@pytest.mark.parametrize("stage", ["compute", "build", "complete"])
+@pytest.mark.parametrize("stage", ["compute", "build", "write_manifest"])
 def test_latest_never_points_at_an_unfinished_run(
     stage: str, make: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capgrid: Callable[..., Any]
 ) -> None:

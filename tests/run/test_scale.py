@@ -20,7 +20,7 @@ from pipeline.grid.selection import read_grid
 from pipeline.grid.tables import book_for
 from pipeline.run import compute as runs
 from pipeline.run import partitions as parting
-from pipeline.run.compute import counted
+from pipeline.run.compute import count_plans
 from pipeline.run.executors import Receipt, local
 from pipeline.run.forecast import forecast
 from pipeline.run.partitions import by_kinds
@@ -175,7 +175,7 @@ def test_files_of_another_cut_do_not_stay(place: Place, monkeypatch: pytest.Monk
 def test_the_census_of_parts_is_that_of_the_whole() -> None:
     """However few rows it keeps while it counts."""
     axes = small()
-    whole = counted(axes)
+    whole = count_plans(axes)
     found = [census({**axes, "model": each}, book_for(each)) for each in by_kinds(axes["model"])]
     alone = [
         census({**axes, "model": each, "accelerator": axes["accelerator"][at : at + 1]}, book_for(each))
@@ -327,7 +327,7 @@ def test_few_partitions_are_in_flight_at_once(tmp_path: Path, monkeypatch: pytes
             done += 1
             yield pair
 
-    monkeypatch.setattr(executors, "handed_over", watched)
+    monkeypatch.setattr(executors, "hand_over", watched)
     receipts: list[Receipt] = list(local(counting_worker.work, list(range(100)), 2))
     assert sorted(each.estimates_rows for each in receipts) == list(range(100))
     assert most <= 2 * executors.AHEAD
@@ -365,9 +365,10 @@ def test_a_scheduler_needs_dask(place: Place) -> None:
 # ----- questions
 
 
-def files_read(connection: duckdb.DuckDBPyConnection, where: str) -> int:
+def files_read(connection: duckdb.DuckDBPyConnection, rows: str, **settings: str | None) -> int:
     """How many files a question of the curves opens."""
-    told = connection.sql(f"EXPLAIN ANALYZE SELECT sum(tpot_s) FROM estimates WHERE {where}").fetchall()[0][1]  # noqa: S608
+    sql = f"EXPLAIN ANALYZE SELECT sum(tpot_s) FROM {rows}"  # noqa: S608
+    told = connection.sql(sql, params=settings or None).fetchall()[0][1]
     read = re.search(r"Total Files Read: (\d+)", told)
     assert read is not None, told
     return int(read[1])
@@ -380,8 +381,11 @@ def test_questions_about_a_model_open_its_files_alone(place: Place) -> None:
     own, every = (len(list(folder.glob(f"estimates/model={name}/*.parquet"))) for name in ("gemma-3-4b", "*"))
     assert 1 < own < every
     with duckdb.connect(str(folder / "capgrid.duckdb"), read_only=True) as connection:
-        assert files_read(connection, "model = 'gemma-3-4b'") == own
-        assert files_read(connection, "true") == every
+        assert files_read(connection, "estimates WHERE model = 'gemma-3-4b'") == own
+        assert files_read(connection, "estimates") == every
+        plans = "plans($model, NULL, NULL, NULL, NULL, a_table := 'estimates')"
+        assert files_read(connection, plans, model="gemma-3-4b") == own
+        assert files_read(connection, plans, model=None) == every
 
 
 def test_a_folder_that_looks_like_a_column_adds_none(place: Place) -> None:

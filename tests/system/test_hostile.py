@@ -15,7 +15,7 @@ import openpyxl
 import polars as pl
 import pytest
 
-from pipeline.answers.diff.pages import markdown_of
+from pipeline.answers.diff.pages import markdown_page
 from pipeline.publish.workbook.cells import HOSTILE as FORMULAS
 from tests.system.hostile import HOSTILE, asked, hostile_run, shows_hidden
 
@@ -192,7 +192,7 @@ def test_a_run_that_others_made_steers_no_terminal_and_no_page(small: Finished, 
         assert shape == "csv" or not shows_hidden(shown)
         assert shape != "md" or "<img" not in shown
     headline = "batch_max of <img src=x onerror=1>@all|`x`\x1b[31m\u202e"
-    page = markdown_of(headline, ("<b>", "a|b"), pl.DataFrame(), pl.DataFrame(schema=EFFECTS_SCHEMA), 10)
+    page = markdown_page(headline, ("<b>", "a|b"), pl.DataFrame(), pl.DataFrame(schema=EFFECTS_SCHEMA), 10)
     assert "<" not in page.replace("`<b>`", "")
     assert not shows_hidden(page)
 

@@ -26,16 +26,24 @@ from pipeline.core.errors import PipelineError
 from pipeline.fleet.options import Choice, Demand
 from pipeline.fleet.plans import FleetPlan, best_of_each, fleets
 from pipeline.fleet.sizing import TIES, Sizing
-from pipeline.publish.words import LANGUAGES, Words, words
+from pipeline.publish.words import LANGUAGES, Words, words_in
 from pipeline.publish.workbook.book import numbered, write_workbook
 from pipeline.publish.workbook.charts import MOST
 from pipeline.publish.workbook.estimates import ESTIMATES, PRICES
-from pipeline.publish.workbook.fleet import FLEET, TOP, answer, sentence
-from pipeline.publish.workbook.inputs import CELLS, INPUTS, Slice, shown
+from pipeline.publish.workbook.fleet import FLEET, TOP, demand_text, headline_text
+from pipeline.publish.workbook.inputs import CELLS, INPUTS, Slice, typed_value
 from pipeline.publish.workbook.notes import About
-from pipeline.publish.workbook.numbers import ENDS, TPOT_LEVELS_S, TTFT_LEVELS_S, Inputs, fleet, needed, sized_options
-from pipeline.publish.workbook.options import exported
-from pipeline.publish.workbook.values import in_words
+from pipeline.publish.workbook.numbers import (
+    ENDS,
+    TPOT_LEVELS_S,
+    TTFT_LEVELS_S,
+    Inputs,
+    fleet_rows,
+    size_options,
+    useful_options,
+)
+from pipeline.publish.workbook.options import export_workbook
+from pipeline.publish.workbook.values import translate
 from tests.conftest import AS_OF, invoke
 from tests.support import catalogs
 
@@ -101,7 +109,7 @@ class Made:
 def workbook(path: Path, lang: str) -> Made:
     """The workbook of the made-up options."""
     rows = write_workbook(path, made_up(), made_up_prices(), FIRST, OF, about(), lang)
-    return Made(path, words(lang), *numbered(made_up(), made_up_prices(), FIRST, OF.output_tokens), rows)
+    return Made(path, words_in(lang), *numbered(made_up(), made_up_prices(), FIRST, OF.output_tokens), rows)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +127,7 @@ def chinese(tmp_path_factory: pytest.TempPathFactory) -> Made:
 def cells(rows: pl.DataFrame, say: Words) -> Iterator[list[Any]]:
     """What the cells of each row of the sheet Fleet should show."""
     missing = {each.name: say(f"workbook_values.{each.missing}") if each.missing else "" for each in FLEET}
-    for row in in_words(rows, say).iter_rows(named=True):
+    for row in translate(rows, say).iter_rows(named=True):
         yield [missing[each.name] if row[each.name] is None else row[each.name] for each in FLEET]
 
 
@@ -202,7 +210,7 @@ def test_nothing_in_english_is_left(chinese: Made) -> None:
     texts |= {
         word for text in texts for literal in re.findall(r'"([^"]*)"', text) for word in (literal, *literal.split(","))
     }
-    left = texts & (pieces(words("en")) - pieces(chinese.say) - OUTSIDE)
+    left = texts & (pieces(words_in("en")) - pieces(chinese.say) - OUTSIDE)
     assert left == set()
     assert len(texts & pieces(chinese.say)) > 150
 
@@ -225,11 +233,11 @@ def test_what_is_left_out_could_not_be_chosen(seed: int) -> None:
     """The slice of the estimates gives the choice of all of them."""
     rng, options = random.Random(seed), made_up(seed)  # noqa: S311
     inputs = random_inputs(rng)
-    kept = needed(options)
+    kept = useful_options(options)
     assert kept.height < options.height
 
     def best(frame: pl.DataFrame) -> pl.DataFrame:
-        found = sized_options(frame.with_columns(accelerator_no=1), inputs).filter(pl.col("devices").is_not_null())
+        found = size_options(frame.with_columns(accelerator_no=1), inputs).filter(pl.col("devices").is_not_null())
         names = ["accelerator", *(name for name in TIES if name in found.columns and name != "accelerator")]
         return best_of_each(found.sort(names), "accelerator").select("accelerator", "replicas", *TIES[:2], "weights")
 
@@ -249,7 +257,11 @@ def test_the_sheet_says_what_capgrid_fleet_says(rate: float, market: str, more: 
         Demand("llama-3.1-8b", 2048, 300, 0.8, 0.03), Sizing(rate, **more), Choice(devices, market=market),
         mean_requests_per_s=rate if "plan_requests_per_s" in more else None,
     )  # fmt: skip
-    mine = exported(tmp_path / "fleet.xlsx", plan, catalogs(), AS_OF, "0", "").drop_nulls("devices").sort("accelerator")
+    mine = (
+        export_workbook(tmp_path / "fleet.xlsx", plan, catalogs(), AS_OF, "0", "")
+        .drop_nulls("devices")
+        .sort("accelerator")
+    )
     theirs = best_of_each(fleets(plan, catalogs(), AS_OF), "accelerator").sort("accelerator")
     same_names = ["accelerator", "weights", "engine", "tp", "replicas", "devices", "nodes", "slo_requests_per_s",
                   "usd_per_hour", "usd_per_month", "usd_per_mtok_output"]  # fmt: skip
@@ -296,7 +308,7 @@ def random_inputs(rng: random.Random) -> Inputs:
 
 def typed(inputs: Inputs, prices: dict[int, float | None], say: Words) -> dict[str, Any]:
     """The inputs and some prices as edits of cells."""
-    values = {each.name: shown(each.name, getattr(inputs, each.of), say) for each in INPUTS}
+    values = {each.name: typed_value(each.name, getattr(inputs, each.of), say) for each in INPUTS}
     edits = {f"Inputs!{CELLS[name].replace('$', '')}": value for name, value in values.items()}
     return edits | {f"Prices!C{TOP + no}": price for no, price in prices.items()}
 
@@ -364,14 +376,14 @@ def test_libreoffice_recalculates_to_the_pipelines_numbers(
 
 def check(state: dict[str, Any], made: Made, prices: pl.DataFrame, inputs: Inputs) -> None:
     """A state of the workbook says what the pipeline computes from the same inputs."""
-    rows = fleet(made.estimates, prices, inputs, OF.output_tokens)
+    rows = fleet_rows(made.estimates, prices, inputs, OF.output_tokens)
     block, lines, charts = state["cells"].values()
     for got, row in zip(block, cells(rows, made.say), strict=True):
         for column, told, wanted in zip(FLEET, got, row, strict=True):
             assert same(told, wanted), (column.name, row, told, wanted, inputs)
     assert [line[0] for line in lines] == [
-        sentence(inputs, OF, made.say),
-        answer(in_words(rows, made.say), made.say),
+        demand_text(inputs, OF, made.say),
+        headline_text(translate(rows, made.say), made.say),
     ]
     ranked = rows.drop_nulls("rank").sort("rank").head(MOST)
     names = [name.strip() for name in ranked["accelerator"]]  # LibreOffice trims the cached text of a formula
@@ -395,7 +407,7 @@ def test_command_writes_a_workbook_that_says_how_it_was_made(tmp_path: Path) -> 
 
 def test_command_speaks_chinese(tmp_path: Path) -> None:
     """The same cells in other words: heads, the answer, and what the catalogs say of a plan."""
-    say = words("zh")
+    say = words_in("zh")
     for lang in LANGUAGES:
         invoke("export", tmp_path / f"{lang}.xlsx", *COMMAND, "--lang", lang)
     english, chinese = (openpyxl.load_workbook(tmp_path / f"{lang}.xlsx", data_only=True) for lang in LANGUAGES)
@@ -418,8 +430,8 @@ def test_command_speaks_chinese(tmp_path: Path) -> None:
 def test_values_keep_what_they_are_made_of(english: dict[str, str], chinese: tuple[str, ...]) -> None:
     """A text with numbers and names in it is said in Chinese with the same ones, and in English as it was."""
     frame = pl.DataFrame([english])
-    assert_frame_equal(in_words(frame, words("en")), frame)
-    (told,) = in_words(frame, words("zh")).row(0)
+    assert_frame_equal(translate(frame, words_in("en")), frame)
+    (told,) = translate(frame, words_in("zh")).row(0)
     assert all(part in told for part in chinese)
     assert not re.search("weights|assumed|owned", told)
 

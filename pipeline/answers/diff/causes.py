@@ -14,17 +14,19 @@ from pipeline.facts.prices import OFFER, price_name, prices_in_force
 from pipeline.grid.selection import PARALLEL
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import date
 
     from pipeline.answers.diff.inputs import Run
+    from pipeline.grid.selection import Grid
 
 CALIBRATION = ("kernel", "architecture", "band", "calibration")
 """Kinds of entry that say what formulas achieve, not what a thing is."""
 DATED = {"price": "usd_per_hour", "ownership": "purchase_usd"}
 """Kinds of entry that hold from a day on, and the field that says what they cost."""
-AXIS_OF = {"models": "model", "weights": "weights", "kv": "kv", "engines": "engine", "accelerators": "accelerator",
-           "workloads": "workload", "parallel": "parallel", "batches": "batch"}  # fmt: skip
+LISTS = ["models", "weights", "kv", "engines", "accelerators", "workloads", "parallel", "batches"]
+CROSSED = ["model", "weights", "kv", "engine", "accelerator", "workload", "parallel", "batch"]
+AXIS_OF = dict(zip(LISTS, CROSSED, strict=True))
 """The list of a grid, and the axis that it makes."""
 
 ALL = "*"
@@ -75,7 +77,7 @@ def fact_causes(a: Inputs, b: Inputs) -> Iterator[Cause]:
     shared = a.facts.select("kind", "name").join(b.facts, on=["kind", "name"], how="semi").unique()
     differs = ~col("value").eq_missing(col("value_b")) | ~col("source").eq_missing(col("source_b"))
     changed = both.join(shared, on=["kind", "name"], how="semi").filter(differs).sort(FACT)
-    prices = accelerators_of(a, b)
+    prices = devices_of_prices(a, b)
     for each in changed.iter_rows(named=True):
         yield Cause(
             "calibration" if each["kind"] in CALIBRATION else "fact",
@@ -86,7 +88,7 @@ def fact_causes(a: Inputs, b: Inputs) -> Iterator[Cause]:
         )  # fmt: skip
 
 
-def accelerators_of(a: Inputs, b: Inputs) -> dict[str, str]:
+def devices_of_prices(a: Inputs, b: Inputs) -> dict[str, str]:
     """The device of each price."""
     said = pl.concat([a.facts, b.facts]).filter(col("kind") == "price", col("field") == "accelerator")
     return dict(said.select("name", "value").iter_rows())
@@ -108,7 +110,7 @@ def entry_causes(a: Inputs, b: Inputs) -> Iterator[Cause]:
     """Entries that only one of the runs knows."""
     for what, here, there in (("gone", a, b), ("added", b, a)):
         alone = here.facts.join(there.facts, on=["kind", "name"], how="anti")
-        prices = accelerators_of(a, b)
+        prices = devices_of_prices(a, b)
         for (kind, name), facts in alone.group_by("kind", "name", maintain_order=True):
             first = facts.row(0, named=True)
             told = cost_words(str(kind), str(name), a, b) if kind in DATED else (None, None)
@@ -130,7 +132,7 @@ def date_causes(a: Inputs, b: Inputs) -> Iterator[Cause]:
     if a.as_of == b.as_of:
         return
     first, last = sorted([a.as_of, b.as_of])
-    later, prices = b if b.as_of > a.as_of else a, accelerators_of(a, b)
+    later, prices = b if b.as_of > a.as_of else a, devices_of_prices(a, b)
     for kind, field in DATED.items():
         names = [set(each.facts.filter(kind=kind)["name"]) for each in (a, b)]
         shared = col("name").is_in(names[0] & names[1])
@@ -154,10 +156,10 @@ def cost_words(kind: str, name: str, a: Inputs, b: Inputs) -> tuple[str | None, 
     if own is None:
         return None, None
     offer = pl.all_horizontal(col(field).eq_missing(pl.lit(own[field])) for field in OFFER)
-    return cost(a, offer), cost(b, offer)
+    return offer_cost(a, offer), offer_cost(b, offer)
 
 
-def cost(inputs: Inputs, offer: pl.Expr) -> str | None:
+def offer_cost(inputs: Inputs, offer: pl.Expr) -> str | None:
     """What an offer costs on the day of a run, as text."""
     found = prices_in_force(inputs.frames["price"], inputs.as_of).filter(offer)["usd_per_hour"].to_list()
     return str(found[0]) if found else None
@@ -166,33 +168,38 @@ def cost(inputs: Inputs, offer: pl.Expr) -> str | None:
 # ----- the grid
 
 
-def grid_causes(a: Any, b: Any, entries: Iterable[Cause]) -> Iterator[Cause]:
+def grid_causes(a: Grid, b: Grid, entries: Iterable[Cause]) -> Iterator[Cause]:
     """What two grids cross otherwise; values that came or went with their catalog entry are its doing."""
-    told = {each for cause in entries for each in cause.gained}
+    by_entry = {each for cause in entries for each in cause.gained}
     for field, axis in AXIS_OF.items():
-        old, new = ([word_of(each) for each in getattr(grid, field)] for grid in (a, b))
-        lost = [each for each in old if each not in new and (axis, each) not in told]
-        more = [each for each in new if each not in old and (axis, each) not in told]
-        if lost or more:
-            gained = tuple((axis, each) for each in [*lost, *more])
-            yield of_grid(field, lost, more, gained)
-    for field in ("setups", "fleets"):
-        old, new = ([json.dumps(each, sort_keys=True) for each in getattr(grid, field)] for grid in (a, b))
-        lost, more = [each for each in old if each not in new], [each for each in new if each not in old]
+        words = ([word_of(each) for each in getattr(grid, field)] for grid in (a, b))
+        lost, more = apart(*([each for each in own if (axis, each) not in by_entry] for own in words))
+        yield from list_cause(field, lost, more, [(axis, each) for each in [*lost, *more]])
+    for field, axis in (("setups", "engine"), ("fleets", "demand")):
+        lost, more = apart(*([json.dumps(each, sort_keys=True) for each in getattr(grid, field)] for grid in (a, b)))
         names = {json.loads(each).get("name") for each in lost} ^ {json.loads(each).get("name") for each in more}
-        axis = "demand" if field == "fleets" else "engine"
-        if lost or more:
-            yield of_grid(field, lost, more, tuple((axis, each or ALL) for each in sorted(names, key=str) or [ALL]))
-    if a.market != b.market:
-        yield of_grid("market", [a.market], [b.market])
+        yield from list_cause(field, lost, more, [(axis, each or ALL) for each in sorted(names, key=str) or [ALL]])
+    yield from list_cause("market", *apart([a.market], [b.market]))
     if sorted(a.clouds) != sorted(b.clouds):
-        yield of_grid("clouds", list(a.clouds) or ["all"], list(b.clouds) or ["all"])
+        yield from list_cause("clouds", list(a.clouds) or ["all"], list(b.clouds) or ["all"])
 
 
-def of_grid(field: str, lost: list[str], more: list[str], gained: tuple[tuple[str, str], ...] = ()) -> Cause:
-    """One list of a grid that changed."""
-    old, new = (", ".join(each) or None for each in (lost, more))
-    return Cause("grid", "changed", "grid", field, field, old, new, gained=gained)
+def apart(old: Sequence[str], new: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What only the first of two lists has, and what only the second.
+
+    >>> apart(["a", "b"], ["b", "c"])
+    (['a'], ['c'])
+    """
+    return [each for each in old if each not in new], [each for each in new if each not in old]
+
+
+def list_cause(
+    field: str, lost: Sequence[str], more: Sequence[str], gained: Iterable[tuple[str, str]] = ()
+) -> Iterator[Cause]:
+    """One list of a grid that changed; nothing where it did not."""
+    if lost or more:
+        old, new = (", ".join(each) or None for each in (lost, more))
+        yield Cause("grid", "changed", "grid", field, field, old, new, gained=tuple(gained))
 
 
 def word_of(value: Any) -> str:
@@ -227,20 +234,20 @@ def code_causes(a: Run, b: Run) -> Iterator[Cause]:
 # ----- one cause taken over
 
 
-def taken_over(cause: Cause, base: Inputs, other: Inputs) -> Inputs:
+def inputs_with(cause: Cause, base: Inputs, other: Inputs) -> Inputs:
     """The inputs of one run, with one thing as in the other."""
     if cause.category == "grid":
         return replace(base, grid=replace(base.grid, **{cause.entry: getattr(other.grid, cause.entry)}))
     own, others = (each.facts.filter(col("kind") == cause.kind) for each in (base, other))
     about = col("name") == cause.entry
     if cause.category == "date":
-        return base.with_facts(cause.kind, as_dated(own, about, base.as_of, other.as_of))
+        return base.with_facts(cause.kind, date_entry(own, about, base.as_of, other.as_of))
     if cause.what in {"changed", "resourced"}:
         about &= col("field") == cause.field
     return base.with_facts(cause.kind, pl.concat([own.filter(~about), others.filter(about)]))
 
 
-def as_dated(facts: pl.DataFrame, about: pl.Expr, today: date, day: date) -> pl.DataFrame:
+def date_entry(facts: pl.DataFrame, about: pl.Expr, today: date, day: date) -> pl.DataFrame:
     """Facts of today as if one entry were in force already, where it is so on the other day, or not yet."""
     if day < today:
         return facts.filter(~about)

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
     from pipeline.grid.selection import Grid
 
 EFFECTS: dict[str, Any] = {
-    "table": pl.String, "effect": pl.String, "question": pl.String,
-    "model": pl.String, "accelerator": pl.String, "workload": pl.String, "plan": pl.String,
-    "old": pl.String, "new": pl.String, "old_value": pl.Float64, "new_value": pl.Float64, "ratio": pl.Float64,
-    "ratio_min": pl.Float64, "ratio_max": pl.Float64, "rows": pl.Int64, "via": pl.String,
+    **dict.fromkeys(["table", "effect", "question", "model", "accelerator", "workload"], pl.String),
+    **dict.fromkeys(["plan", "old", "new"], pl.String),
+    **dict.fromkeys(["old_value", "new_value", "ratio", "ratio_min", "ratio_max"], pl.Float64),
+    "rows": pl.Int64,
+    "via": pl.String,
     "causes": pl.List(pl.Int64),
-}  # fmt: skip
+}
 """One row for each effect. Of a column that changed in many plans of a model on a device: how many (`rows`), within
 which ratios, and the plan in which it changed most."""
 
@@ -34,47 +35,45 @@ PLAN = pl.format("{}/{} {}", "weights", "kv", "engine")
 """How a device is used, short: number formats of weights and KV cache, engine."""
 
 
-def changes(pair: Pair, reach: Reach) -> list[pl.DataFrame]:
+def column_changes(pair: Pair, reach: Reach) -> list[pl.DataFrame]:
     """Every column of a table that changed in rows that both runs have."""
     found = []
     for column in pair.columns:
         cells = pair.changed(column)
         if cells.height:
-            found.append(summed_up(cells, pair.table, column, reach))
+            found.append(sum_up(cells, pair.table, column, reach))
     return found
 
 
-def summed_up(cells: pl.DataFrame, table: str, column: str, reach: Reach) -> pl.DataFrame:
+def sum_up(cells: pl.DataFrame, table: str, column: str, reach: Reach) -> pl.DataFrame:
     """Changed cells of one column by model, device and causes: how many, how far, and the farthest."""
-    dtype = cells.schema["old_value"]
-    is_number = dtype.is_numeric()
-    if is_number:
-        cells = cells.with_columns(col("old_value", "new_value").cast(pl.Float64))
-        cells = cells.with_columns(ratio=ratio(), far=far(dtype.is_integer()))
-    else:
-        cells = cells.with_columns(ratio=pl.lit(None, pl.Float64), far=pl.lit(0.0))
-    by = ["model", "accelerator", "words"]
-    if "demand" in cells.columns:
-        by.append("demand")
-    told = ["workload", "weights", "kv", "engine", "parallel", "old_value", "new_value", "ratio"]
+    by = ["model", "accelerator", "words", *(["demand"] if "demand" in cells.columns else [])]
+    shown = ["workload", "weights", "kv", "engine", "parallel", "old_value", "new_value", "ratio"]
     most = col("far").fill_null(0).arg_max()
     groups = (
-        cells.with_columns(words=reach.behind(table, column))
+        with_distance(cells)
+        .with_columns(words=reach.behind(table, column))
         .group_by(by, maintain_order=True)
-        .agg(
-            col(told).get(most),
-            rows=pl.len().cast(pl.Int64),
-            ratio_min=col("ratio").min(),
-            ratio_max=col("ratio").max(),
-        )
+        .agg(col(shown).get(most), rows=pl.len(), ratio_min=col("ratio").min(), ratio_max=col("ratio").max())
     )
     texts = [col(f"{side}_value").cast(pl.String).alias(side) for side in ("old", "new")]
-    said = groups.with_columns(*texts, plan=pl.format("{} {}", PLAN, "parallel"), causes=reach.named(groups["words"]))
-    if not is_number:
-        said = said.drop("old_value", "new_value")
+    effects = groups.with_columns(
+        *texts, plan=pl.format("{} {}", PLAN, "parallel"), causes=reach.named(groups["words"])
+    )
+    if not cells.schema["old_value"].is_numeric():
+        effects = effects.drop("old_value", "new_value")
     if "demand" in by:
-        said = said.with_columns(workload="demand")
-    return shaped(said, table, "change", column)
+        effects = effects.with_columns(workload="demand")
+    return as_effects(effects, table, "change", column)
+
+
+def with_distance(cells: pl.DataFrame) -> pl.DataFrame:
+    """Changed cells with `ratio` and `far`: of numbers; of names none, and not far."""
+    dtype = cells.schema["old_value"]
+    if not dtype.is_numeric():
+        return cells.with_columns(ratio=pl.lit(None, pl.Float64), far=pl.lit(0.0))
+    cells = cells.with_columns(col("old_value", "new_value").cast(pl.Float64))
+    return cells.with_columns(ratio=ratio(), far=far(dtype.is_integer()))
 
 
 def ratio() -> pl.Expr:
@@ -89,7 +88,7 @@ def far(is_count: bool) -> pl.Expr:  # noqa: FBT001
     return pl.when(moved.is_finite()).then(moved).otherwise(0.0)
 
 
-def shaped(frame: pl.DataFrame, table: str, effect: str, question: str | None = None) -> pl.DataFrame:
+def as_effects(frame: pl.DataFrame, table: str, effect: str, question: str | None = None) -> pl.DataFrame:
     """Rows as effects: every column there, in order."""
     fixed = {"table": pl.lit(table), "effect": pl.lit(effect), **({"question": pl.lit(question)} if question else {})}
     whole = frame.with_columns(**fixed)
@@ -100,17 +99,17 @@ def shaped(frame: pl.DataFrame, table: str, effect: str, question: str | None = 
 # ----- plans that only one run has
 
 
-def alone(pair: Pair, reach: Reach) -> list[pl.DataFrame]:
+def plan_turnover(pair: Pair, reach: Reach) -> list[pl.DataFrame]:
     """Plans that came, and plans that are gone, by the value that only one run knows."""
     found = []
     for is_new, effect in ((True, "added"), (False, "gone")):
         rows = pair.alone(is_new=is_new)
         if rows.height:
-            found.append(shaped(grouped(rows, pair, reach, is_new=is_new), pair.table, effect))
+            found.append(as_effects(group_turnover(rows, pair, reach, is_new=is_new), pair.table, effect))
     return found
 
 
-def grouped(rows: pl.DataFrame, pair: Pair, reach: Reach, *, is_new: bool) -> pl.DataFrame:
+def group_turnover(rows: pl.DataFrame, pair: Pair, reach: Reach, *, is_new: bool) -> pl.DataFrame:
     """Rows of one run by what the other does not know: a model, a device, a demand ...; else by what may run."""
     other = pair.old if is_new else pair.new
     axes = [*(["demand"] if "demand" in rows.columns else []), *AXES]
@@ -123,13 +122,15 @@ def grouped(rows: pl.DataFrame, pair: Pair, reach: Reach, *, is_new: bool) -> pl
     named = rows.with_columns(question=question.fill_null("plan"), value=value, words=words)
     counts = named.group_by("question", "value", "words", maintain_order=True).agg(
         rows=pl.len().cast(pl.Int64),
-        model=only("model"), accelerator=only("accelerator"), workload=only("workload"),
-    )  # fmt: skip
+        model=only_value("model"),
+        accelerator=only_value("accelerator"),
+        workload=only_value("workload"),
+    )
     told = {"new" if is_new else "old": col("value")}
     return counts.with_columns(**told, causes=reach.named(counts["words"]))
 
 
-def only(name: str) -> pl.Expr:
+def only_value(name: str) -> pl.Expr:
     """The one value that a group has of a name."""
     return pl.when(col(name).n_unique() == 1).then(col(name).cast(pl.String).first())
 
@@ -140,13 +141,13 @@ MEANS = ("vram_bytes", "ttft_s", "tpot_s", "output_tokens_per_s", "usd_per_mtok_
 """What is compared of curves: the mean of each over the batches, for each kind of plan."""
 
 
-def curves(a: Path, b: Path, grids: tuple[Grid, Grid], reach: Reach) -> list[pl.DataFrame]:
+def curve_changes(a: Path, b: Path, grids: tuple[Grid, Grid], reach: Reach) -> list[pl.DataFrame]:
     """The curves of two runs by model, formats, engine, device and workload, over what both grids have."""
     batches = sorted({*grids[0].batches} & {*grids[1].batches})
     parallel = [plan for plan in grids[0].parallel if plan in grids[1].parallel]
     if not batches or not parallel:
         return []
-    old, new = (means(folder, batches, pl.DataFrame(parallel)) for folder in (a, b))
+    old, new = (curve_means(folder, batches, pl.DataFrame(parallel)) for folder in (a, b))
     by = [*AXES[:6], "curves"]
     pairs = old.join(new, on=by, suffix="_b", maintain_order="left")
     found = []
@@ -154,14 +155,15 @@ def curves(a: Path, b: Path, grids: tuple[Grid, Grid], reach: Reach) -> list[pl.
         told = pairs.select(*AXES[:6], old_value=column, new_value=f"{column}_b", parallel=pl.lit("all plans"))
         cells = told.filter(differs(pl.Float64()))
         if cells.height:
-            found.append(summed_up(cells, "estimates", column, reach))
+            found.append(sum_up(cells, "estimates", column, reach))
     return found
 
 
-def means(folder: Path, batches: Sequence[int], parallel: pl.DataFrame) -> pl.DataFrame:
+def curve_means(folder: Path, batches: Sequence[int], parallel: pl.DataFrame) -> pl.DataFrame:
     """The means of a run's curves, streamed over its files."""
     files = folder / "estimates" / "*" / "*.parquet"
     rows = pl.scan_parquet(pattern(folder, files), hive_partitioning=False).filter(col("batch").is_in(list(batches)))
     rows = rows.join(parallel.lazy(), on=parallel.columns, how="semi")
     counted = rows.group_by(AXES[:6]).agg(col(MEANS).cast(pl.Float64).mean(), curves=pl.len())
-    return counted.collect(engine="streaming").with_columns(col(AXES[:6]).cast(pl.String))
+    found = counted.collect(engine="streaming").with_columns(col(AXES[:6]).cast(pl.String))
+    return found.sort(AXES[:6])  # streamed groups come in any order, and of equally far plans the first is told

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 from polars import col
 
-from pipeline.answers.diff.effects import PLAN, ratio, shaped
+from pipeline.answers.diff.effects import PLAN, as_effects, ratio
 from pipeline.answers.diff.reach import EXISTS
 from pipeline.answers.diff.rows import SAME_RATIO
 
@@ -33,20 +33,25 @@ class Question:
     depends_on: str
 
 
+def cheapest(name: str, answer: pl.Expr) -> Question:
+    """The plan within the objectives that costs least per token, by what of it is the answer."""
+    return Question(name, ("model", "workload"), "batch_slo", "usd_per_mtok_output", answer, "usd_per_mtok_output")
+
+
+def fewest_devices(name: str, count: str) -> Question:
+    """On how few devices of a kind a count of sequences is above 0."""
+    by = ("model", "accelerator", "workload")
+    return Question(name, by, count, "device_count", col("device_count").cast(pl.String), count)
+
+
 OF_PLANS = (
-    Question("cheapest_device", ("model", "workload"), "batch_slo", "usd_per_mtok_output", col("accelerator"),
-             "usd_per_mtok_output"),
-    Question("cheapest_plan", ("model", "workload"), "batch_slo", "usd_per_mtok_output",
-             pl.format("{} x {} {}", "device_count", "accelerator", PLAN), "usd_per_mtok_output"),
-    Question("devices_to_fit", ("model", "accelerator", "workload"), "batch_max", "device_count",
-             col("device_count").cast(pl.String), "batch_max"),
-    Question("devices_to_meet_objective", ("model", "accelerator", "workload"), "batch_slo", "device_count",
-             col("device_count").cast(pl.String), "batch_slo"),
-)  # fmt: skip
-OF_FLEETS = (
-    Question("cheapest_fleet", ("demand",), None, "usd_per_hour",
-             pl.format("{} replicas of {} x {} {}", "replicas", "device_count", "accelerator", PLAN), "usd_per_hour"),
-)  # fmt: skip
+    cheapest("cheapest_device", col("accelerator")),
+    cheapest("cheapest_plan", pl.format("{} x {} {}", "device_count", "accelerator", PLAN)),
+    fewest_devices("devices_to_fit", "batch_max"),
+    fewest_devices("devices_to_meet_objective", "batch_slo"),
+)
+REPLICAS = pl.format("{} replicas of {} x {} {}", "replicas", "device_count", "accelerator", PLAN)
+OF_FLEETS = (Question("cheapest_fleet", ("demand",), None, "usd_per_hour", REPLICAS, "usd_per_hour"),)
 
 
 def flips(pair: Pair, reach: Reach) -> list[pl.DataFrame]:
@@ -62,7 +67,7 @@ def flips(pair: Pair, reach: Reach) -> list[pl.DataFrame]:
     )
     found: list[pl.DataFrame] = []
     for question in questions:
-        flipped = of_question(question, pair, old, new, reach)
+        flipped = question_flips(question, pair, old, new, reach)
         if question.name == "cheapest_plan" and found:  # another device is another plan: told once
             flipped = flipped.join(found[0], on=["model", "workload"], how="anti", nulls_equal=True)
         found.append(flipped)
@@ -78,14 +83,26 @@ def winners(question: Question, rows: pl.DataFrame) -> pl.DataFrame:
     return best.with_columns(answer=question.answer)
 
 
-def of_question(q: Question, pair: Pair, old: pl.DataFrame, new: pl.DataFrame, reach: Reach) -> pl.DataFrame:
+def question_flips(q: Question, pair: Pair, old: pl.DataFrame, new: pl.DataFrame, reach: Reach) -> pl.DataFrame:
     """One question asked of both runs, where the answers differ."""
     by = list(q.by)
     asked = [rows.select(col(by).cast(pl.String)).unique() for rows in (old, new)]
     shared = asked[0].join(asked[1], on=by)
-    first, last = (told(q, pair, winners(q, one), other, reach) for one, other in ((old, new), (new, old)))
+    first, last = (winners_beside(q, pair, winners(q, one), other, reach) for one, other in ((old, new), (new, old)))
     both = first.join(last, on=by, how="full", coalesce=True, suffix="_b").join(shared, on=by, how="semi")
-    flipped = both.filter(col("answer").ne_missing(col("answer_b")))
+    values = with_movers(both.filter(col("answer").ne_missing(col("answer_b")))).with_columns(
+        old_value=col(q.least).cast(pl.Float64), new_value=col(f"{q.least}_b").cast(pl.Float64)
+    )
+    values = values.with_columns(ratio=ratio(), causes=reach.named(values["words"]))
+    if q.by == ("demand",):
+        values = values.with_columns(model=pl.coalesce("model", "model_b"), workload="demand")
+    if "accelerator" not in by:
+        values = values.drop("accelerator", strict=False)
+    return as_effects(values, pair.table, "flip", q.name)
+
+
+def with_movers(flipped: pl.DataFrame) -> pl.DataFrame:
+    """Flipped answers with the causes of what moved, and `via`: whether the old or the new one did."""
     words = pl.concat_str(
         pl.when(is_behind).then(col(name)).otherwise(pl.lit(""))
         for is_behind, name in (("moved", "words"), ("moved_b", "words_b"))
@@ -94,19 +111,11 @@ def of_question(q: Question, pair: Pair, old: pl.DataFrame, new: pl.DataFrame, r
         pl.when(col(moved).fill_null(False)).then(pl.lit([word])).otherwise(pl.lit([], pl.List(pl.String)))
         for moved, word in (("moved", "old"), ("moved_b", "new"))
     )
-    values = flipped.with_columns(
-        old="answer", new="answer_b", old_value=q.least, new_value=f"{q.least}_b", words=words,
-        via=via.list.join(" and "), plan=pl.coalesce("plan_b", "plan"), rows=pl.lit(1),
-    )  # fmt: skip
-    values = values.with_columns(col("old_value", "new_value").cast(pl.Float64)).with_columns(ratio=ratio())
-    if q.by == ("demand",):
-        values = values.with_columns(model=pl.coalesce("model", "model_b"), workload="demand")
-    if "accelerator" not in by:
-        values = values.drop("accelerator", strict=False)
-    return shaped(values.with_columns(causes=reach.named(values["words"])), pair.table, "flip", q.name)
+    told = flipped.with_columns(old="answer", new="answer_b", words=words, via=via.list.join(" and "), rows=pl.lit(1))
+    return told.with_columns(plan=pl.coalesce("plan_b", "plan"))
 
 
-def told(q: Question, pair: Pair, best: pl.DataFrame, other: pl.DataFrame, reach: Reach) -> pl.DataFrame:
+def winners_beside(q: Question, pair: Pair, best: pl.DataFrame, other: pl.DataFrame, reach: Reach) -> pl.DataFrame:
     """The winners of one run: whether they moved in the other, and what may be behind it."""
     holds = pl.lit(True) if q.holds is None else col(q.holds) > 0
     there = other.select(*pair.keys, other_value=q.least, other_holds=holds, is_there=pl.lit(True))

@@ -41,7 +41,7 @@ class Inputs:
     def with_facts(self, kind: str, facts: pl.DataFrame) -> Inputs:
         """The same with other facts of one kind."""
         whole = pl.concat([self.facts.filter(col("kind") != kind), facts])
-        return replace(self, facts=whole, frames={**self.frames, kind: frame_of(kind, facts)})
+        return replace(self, facts=whole, frames={**self.frames, kind: frame_from_facts(kind, facts)})
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ def read_run(folder: Path) -> Run:
     manifest = check_run(folder)
     try:
         known = {each.name for each in fields(Grid)}
-        said = {name: frozen(value) for name, value in manifest["grid"].items() if name in known}
+        said = {name: freeze(value) for name, value in manifest["grid"].items() if name in known}
         facts = pl.read_parquet(folder / "facts.parquet", glob=False)
-        frames = {kind: frame_of(kind, facts) for kind in SCHEMAS}
+        frames = {kind: frame_from_facts(kind, facts) for kind in SCHEMAS}
         inputs = Inputs(facts, frames, Grid(**said), date.fromisoformat(str(manifest["as_of"])))
         about = pl.read_parquet_metadata(folder / "columns.parquet").get(CODE)
         return Run(folder, manifest, inputs, json.loads(about) if about else None)
@@ -80,7 +80,7 @@ def read_run(folder: Path) -> Run:
         raise RunError(message) from error
 
 
-def frozen(value: Any) -> Any:
+def freeze(value: Any) -> Any:
     """A list of a manifest as a grid has it."""
     return tuple(value) if isinstance(value, list) else value
 
@@ -88,12 +88,12 @@ def frozen(value: Any) -> Any:
 # ----- facts as catalogs
 
 
-def frame_of(kind: str, facts: pl.DataFrame) -> pl.DataFrame:
+def frame_from_facts(kind: str, facts: pl.DataFrame) -> pl.DataFrame:
     """The frame of one catalog, as catalogs are loaded; fields that no fact states are unknown."""
     said = facts.filter(col("kind") == kind).select(col("name").alias(""), "field", "value")
     wide = said.pivot("field", index="", values="value", aggregate_function="first", maintain_order=True)
     typed = [
-        parsed("" if name == kind else name, dtype, wide.columns).alias(name)
+        parse_column("" if name == kind else name, dtype, wide.columns).alias(name)
         for name, (dtype, _) in columns_of(kind).items()
     ]
     frame = wide.select(typed).clear() if wide.is_empty() else wide.select(typed)
@@ -101,7 +101,7 @@ def frame_of(kind: str, facts: pl.DataFrame) -> pl.DataFrame:
     return frame.hstack(layer_counts(wide)) if kind == "model" else frame
 
 
-def parsed(name: str, dtype: pl.DataType, known: list[str]) -> pl.Expr:
+def parse_column(name: str, dtype: pl.DataType, known: list[str]) -> pl.Expr:
     """A column of texts as what they say; unknown where nobody says."""
     if name not in known:
         return pl.lit(None, dtype)

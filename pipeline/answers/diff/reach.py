@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from polars import col
 
-from pipeline.answers.diff.causes import taken_over
+from pipeline.answers.diff.causes import inputs_with
 from pipeline.answers.explain import SOLVED_FROM
 from pipeline.core.money import DEFAULT_SITE
 from pipeline.estimators.feasible import RULES
@@ -30,7 +30,7 @@ from pipeline.grid.columns import formulas
 from pipeline.grid.replicas import LOOKED_AT
 from pipeline.grid.schema import FLEET
 from pipeline.grid.selection import KIND_OF
-from pipeline.run.code import readers
+from pipeline.run.code import readers_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -63,7 +63,7 @@ def closure(table: str, column: str) -> frozenset[str]:
     (True, False)
     """
     if table == "fleet":
-        return of_fleets(column)
+        return fleet_closure(column)
     book, seen = formulas(), set[str]()
     left = [column]
     while left:
@@ -76,10 +76,10 @@ def closure(table: str, column: str) -> frozenset[str]:
 
 
 @cache
-def of_fleets(column: str) -> frozenset[str]:
+def fleet_closure(column: str) -> frozenset[str]:
     """The same of a fleet's column: the bill is made by formulas, and what it is made of is sized from replicas."""
     if column == EXISTS:
-        return closure("capacity", EXISTS) | of_fleets("slo_requests_per_s")
+        return closure("capacity", EXISTS) | fleet_closure("slo_requests_per_s")
     seen, left = set[str](), [column]
     while left:
         name = left.pop()
@@ -121,7 +121,7 @@ def everywhere(inputs: Inputs) -> pl.DataFrame:
     return site.head(1).with_columns(pl.lit("").alias(""), interruption_ratio=pl.lit(kept))
 
 
-def changes(before: Axes, after: Axes) -> set[tuple[str, str, str]]:
+def axis_changes(before: Axes, after: Axes) -> set[tuple[str, str, str]]:
     """Axis, entry and column of everything that differs; entries that only one has are not looked at."""
     found = set()
     for axis, frame in before.items():
@@ -137,7 +137,7 @@ def changes(before: Axes, after: Axes) -> set[tuple[str, str, str]]:
 Reached = dict[int, set[tuple[str, str, str]]]
 
 
-def reached(causes: Sequence[Cause], a: Inputs, b: Inputs) -> Reached:
+def axis_reach(causes: Sequence[Cause], a: Inputs, b: Inputs) -> Reached:
     """What each cause changes of the axes, from either run on: the cause alone done to one, or undone in the other."""
     found: Reached = defaultdict(set)
     patches = [place for place, cause in enumerate(causes) if is_patch(cause)]
@@ -177,7 +177,7 @@ def by_cause(
     """Take over some causes at once, and give each what changed of its own entry."""
     inputs = base
     for place in together:
-        inputs = taken_over(causes[place], inputs, other)
+        inputs = inputs_with(causes[place], inputs, other)
     owners = {causes[place].owner: place for place in together}
     left: set[tuple[str, str, str]] = set()
     try:
@@ -185,7 +185,7 @@ def by_cause(
     except pl.exceptions.PolarsError:  # it names what only the other run knows: seen from there
         axes = plain
         left = {("", "", "")} if len(together) > 1 else left
-    for change in changes(plain, axes):
+    for change in axis_changes(plain, axes):
         if len(together) == 1:
             found[together[0]].add(change)
         elif change[:2] in owners:
@@ -251,7 +251,7 @@ def reach_of(causes: Sequence[Cause], a: Inputs, b: Inputs) -> Reach:
     """How far each of some causes reaches."""
     made = {place: quantities(cause) for place, cause in enumerate(causes) if cause.category == "formula"}
     direct = {place: names for place, names in made.items() if names}
-    return Reach(causes, reached(causes, a, b), direct, [place for place, names in made.items() if not names])
+    return Reach(causes, axis_reach(causes, a, b), direct, [place for place, names in made.items() if not names])
 
 
 def quantities(cause: Cause) -> frozenset[str]:
@@ -266,7 +266,7 @@ def quantities(cause: Cause) -> frozenset[str]:
     if not file.startswith("estimators/"):
         return frozenset()
     if not formulas_here.issuperset(cause.parts):
-        return made_in(own, readers(file))
+        return made_in(own, readers_of(file))
     return frozenset(
         name
         for name, q in own.items()

@@ -87,12 +87,12 @@ def differs(dtype: pl.DataType) -> pl.Expr:
     return far.fill_null(False) | (old.is_null() != new.is_null())
 
 
-def capacities(a: Path, b: Path) -> Pair:
+def capacity_pair(a: Path, b: Path) -> Pair:
     """The answers of two runs."""
     return pair("capacity", a / "capacity.parquet", b / "capacity.parquet", NAMES, ROW)
 
 
-def fleets(a: Path, b: Path) -> Pair:
+def fleet_pair(a: Path, b: Path) -> Pair:
     """The fleets of two runs; a demand is known by its model, workload, rate, and place among alike ones."""
     names = (*NAMES, *DEMANDED[2:], "prompt_tokens", "output_tokens", "ttft_slo_s", "tpot_slo_s")
     return pair("fleet", a / "fleet.parquet", b / "fleet.parquet", names, (*ROW, "demand"), is_demanded=True)

@@ -21,7 +21,7 @@ def complete_runs(out: Path) -> list[Path]:
     return sorted(folders, key=lambda each: (each.name == latest, (each / MANIFEST).stat().st_mtime_ns, each.name))
 
 
-def chosen_runs(out: Path, old: str | None, new: str | None) -> tuple[Path, Path]:
+def find_runs(out: Path, old: str | None, new: str | None) -> tuple[Path, Path]:
     """The folders of two runs.
 
     Args:
@@ -33,10 +33,10 @@ def chosen_runs(out: Path, old: str | None, new: str | None) -> tuple[Path, Path
         RunError: fewer runs than asked for, or one that is unfinished or damaged.
         UnknownNameError: no run has that name.
     """
-    return chosen(out, old or f"{LATEST}~1"), chosen(out, new or LATEST)
+    return find_run_at(out, old or f"{LATEST}~1"), find_run_at(out, new or LATEST)
 
 
-def chosen(out: Path, run: str) -> Path:
+def find_run_at(out: Path, run: str) -> Path:
     """The folder of one run."""
     back = BACK.fullmatch(run)
     if back:

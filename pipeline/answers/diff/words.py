@@ -15,16 +15,19 @@ if TYPE_CHECKING:
 
 NOTHING = "nothing changed"
 QUESTIONS = {
-    "cheapest_fleet": "cheapest fleet", "cheapest_device": "cheapest device", "devices_to_fit": "devices to fit",
-    "devices_to_meet_objective": "devices to meet the objective", "cheapest_plan": "cheapest plan",
-}  # fmt: skip
+    "cheapest_fleet": "cheapest fleet",
+    "cheapest_device": "cheapest device",
+    "devices_to_fit": "devices to fit",
+    "devices_to_meet_objective": "devices to meet the objective",
+    "cheapest_plan": "cheapest plan",
+}
 """Questions whose answers may flip, in words, the weightiest first."""
 MOVED = {"old": "the old one moved", "new": "the new one moved", "old and new": "both moved"}
 NONE = {"devices_to_fit": "does not fit", "cheapest_device": "none", "cheapest_plan": "none"}
 """What there is where no plan answers."""
 COST = ("usd_per_mtok_output", "usd_per_hour", "usd_per_mtok_input", "usd_per_month")
-CAPACITY = ("batch_max", "batch_slo", "output_tokens_per_s", "tpot_s", "ttft_s", "context_max_tokens",
-            "slo_requests_per_s", "replicas")  # fmt: skip
+CAPACITY: tuple[str, ...] = ("batch_max", "batch_slo", "output_tokens_per_s", "tpot_s", "ttft_s", "context_max_tokens")
+CAPACITY += ("slo_requests_per_s", "replicas")
 LISTS = {"Largest changes in cost": COST, "Largest changes in capacity and speed": CAPACITY}
 """Columns whose largest changes are told; every other is in the table of effects."""
 FIRST = ("usd_per_mtok_output", "usd_per_hour", "batch_max", "batch_slo", "output_tokens_per_s")
@@ -36,27 +39,27 @@ def headline_of(causes: pl.DataFrame, effects: pl.DataFrame) -> str:
     if causes.is_empty() and effects.is_empty():
         return NOTHING
     flips = effects.filter(effect="flip")
-    parts = [", ".join(counted(causes)) or "no cause found"]
+    parts = [", ".join(count_causes(causes)) or "no cause found"]
     parts.append(f"{many(flips.height, 'answer')} flipped" if flips.height else "no answer flipped")
     text = "; ".join(parts)
     if flips.height:
-        return f"{text}, the largest: {sentence(flips.row(0, named=True))}"
-    moved = told_changes(effects).sort(~col("question").is_in(FIRST), maintain_order=True)
+        return f"{text}, the largest: {effect_sentence(flips.row(0, named=True))}"
+    moved = main_changes(effects).sort(~col("question").is_in(FIRST), maintain_order=True)
     if moved.height:
-        return f"{text}, the largest change: {sentence(moved.row(0, named=True))}"
+        return f"{text}, the largest change: {effect_sentence(moved.row(0, named=True))}"
     return text if effects.height else f"{text}; no number of the tables changed"
 
 
-def counted(causes: pl.DataFrame) -> Iterator[str]:
+def count_causes(causes: pl.DataFrame) -> Iterator[str]:
     """Causes by what they are: "2 facts changed", "1 model added"."""
     counts: Counter[tuple[str, str]] = Counter()
     for each in causes.select("category", "what", "kind").iter_rows(named=True):
-        counts[of_kind(each)] += 1
+        counts[cause_noun(each)] += 1
     for (noun, verb), count in counts.most_common():
         yield f"{many(count, noun)} {verb}"
 
 
-def of_kind(cause: Mapping[str, Any]) -> tuple[str, str]:
+def cause_noun(cause: Mapping[str, Any]) -> tuple[str, str]:
     """The noun and the verb of a cause."""
     category, verb = cause["category"], cause["what"]
     if category == "grid":
@@ -80,21 +83,21 @@ def many(count: int, noun: str) -> str:
     return f"{count:,} {plural}{of}{rest}"
 
 
-def told_changes(effects: pl.DataFrame) -> pl.DataFrame:
+def main_changes(effects: pl.DataFrame) -> pl.DataFrame:
     """Changes of the columns that are told, costs and capacity, the farthest first."""
     return effects.filter(
         col("effect") == "change", col("question").is_in([*COST, *CAPACITY]), col("table") != "estimates"
     )
 
 
-def sentence(effect: Mapping[str, Any]) -> str:
+def effect_sentence(effect: Mapping[str, Any]) -> str:
     """One effect in a line."""
-    where = subject(effect)
+    where = effect_subject(effect)
     what = QUESTIONS.get(effect["question"], effect["question"])
     return clean(f"{where}: {what} {old_of(effect)} -> {new_of(effect)}{ratio_of(effect)}")
 
 
-def subject(effect: Mapping[str, Any]) -> str:
+def effect_subject(effect: Mapping[str, Any]) -> str:
     """What an effect is about."""
     said = [effect[name] for name in ("model", "accelerator", "workload") if effect[name]]
     is_repeated = len(said) > 1 and said[-1].startswith(f"{said[0]} ")  # a demand begins with its model
@@ -103,20 +106,20 @@ def subject(effect: Mapping[str, Any]) -> str:
 
 def old_of(effect: Mapping[str, Any]) -> str:
     """What was."""
-    return answer(effect, "old")
+    return side_phrase(effect, "old")
 
 
 def new_of(effect: Mapping[str, Any]) -> str:
     """What is."""
-    return answer(effect, "new")
+    return side_phrase(effect, "new")
 
 
-def answer(effect: Mapping[str, Any], side: str) -> str:
+def side_phrase(effect: Mapping[str, Any], side: str) -> str:
     """One side of an effect: a name as it is, a number short."""
     if effect["effect"] == "flip":
         return str(effect[side] or NONE.get(effect["question"], "none"))
     number = effect[f"{side}_value"]
-    return short(number) if number is not None else str(effect[side] or "-")
+    return short_number(number) if number is not None else str(effect[side] or "-")
 
 
 def ratio_of(effect: Mapping[str, Any]) -> str:
@@ -125,14 +128,14 @@ def ratio_of(effect: Mapping[str, Any]) -> str:
     if value is None or effect["question"].startswith("devices_to"):
         return ""
     unit = "USD/h" if effect["table"] == "fleet" else "USD/10^6 token"
-    words = f" ({short(effect['old_value'])} -> {short(effect['new_value'])} {unit}, x{value:.3g})"
+    words = f" ({short_number(effect['old_value'])} -> {short_number(effect['new_value'])} {unit}, x{value:.3g})"
     return words if effect["effect"] == "flip" else f" (x{value:.3g})"
 
 
-def short(number: float) -> str:
+def short_number(number: float) -> str:
     """A number in four digits.
 
-    >>> short(829032.0), short(0.123456), short(3.35e12)
+    >>> short_number(829032.0), short_number(0.123456), short_number(3.35e12)
     ('829,032', '0.1235', '3.35e+12')
     """
     if abs(number) >= 1e9:  # noqa: PLR2004
@@ -148,7 +151,7 @@ def clean(text: str) -> str:
 # ----- causes
 
 
-def told_cause(cause: Mapping[str, Any]) -> str:
+def cause_phrase(cause: Mapping[str, Any]) -> str:
     """What a cause is: the entry, and what of it."""
     named = f"{cause['kind']} {cause['entry']}" if cause["kind"] not in {"formula", "grid"} else cause["entry"]
     if cause["kind"] == "grid":
@@ -160,9 +163,9 @@ def told_cause(cause: Mapping[str, Any]) -> str:
     return f"{named}{detail}{verb}"
 
 
-def told_values(cause: Mapping[str, Any]) -> str:
+def values_phrase(cause: Mapping[str, Any]) -> str:
     """From what to what; of a list of the grid, what it lost and gained."""
-    old, new = (shortened(cause[side]) for side in ("old", "new"))
+    old, new = (shorten(cause[side]) for side in ("old", "new"))
     if cause["kind"] == "grid":
         signs = [f"{sign} {said}" for sign, said in (("-", old), ("+", new)) if said]
         return "; ".join(signs)
@@ -176,24 +179,24 @@ def told_values(cause: Mapping[str, Any]) -> str:
     return f"{old or '-'} -> {new or '-'}{f' {unit}' if unit not in {'', '1'} else ''}"
 
 
-def shortened(text: str | None, most: int = 60) -> str:
+def shorten(text: str | None, most: int = 60) -> str:
     """A value, cut where it is long."""
     if not text:
         return ""
     try:
-        return short(float(text))
+        return short_number(float(text))
     except ValueError:
         return text if len(text) <= most else f"{text[: most - 3]}..."
 
 
-def told_source(cause: Mapping[str, Any]) -> str:
+def source_phrase(cause: Mapping[str, Any]) -> str:
     """Who says so: the source, from the old to the new where it is another, and the file."""
     old, new = cause["old_source"], cause["new_source"]
     source = new or old or "" if old == new or not (old and new) else f"{old} -> {new}"
     return "; ".join(each for each in (source, cause["file"]) if each)
 
 
-def told_effects(cause: Mapping[str, Any]) -> str:
+def effects_phrase(cause: Mapping[str, Any]) -> str:
     """How much a cause did."""
     parts = [
         f"{many(cause['flips'], 'flip')}" if cause["flips"] else "",
@@ -202,10 +205,10 @@ def told_effects(cause: Mapping[str, Any]) -> str:
     return ", ".join(each for each in parts if each) or "none"
 
 
-def numbers_of(causes: list[int]) -> str:
+def cause_numbers(causes: list[int]) -> str:
     """The numbers of the causes behind an effect: "1", "1 + 3" for together.
 
-    >>> numbers_of([1, 3]), numbers_of([])
+    >>> cause_numbers([1, 3]), cause_numbers([])
     ('1 + 3', 'unexplained')
     """
     if len(causes) > 5:  # noqa: PLR2004

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from pipeline.core.errors import RunError, UnknownNameError, UsageError
 from pipeline.core.files import whole
 from pipeline.publish.report.accuracy import accuracy
-from pipeline.publish.report.changes import changes
+from pipeline.publish.report.changes import report_changes
 from pipeline.publish.report.data import PageData
-from pipeline.publish.report.markdown import markdown
+from pipeline.publish.report.markdown import report_markdown
 from pipeline.publish.report.numbers import overview
 from pipeline.publish.report.page import page
-from pipeline.publish.words import words
+from pipeline.publish.words import words_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,15 +55,15 @@ def write_report(
     path = file or run / NAME
     if path.suffix.lower() not in SUFFIXES:
         raise UsageError(f"{path}: the report is a page; its name must end in {' or '.join(SUFFIXES)}")
-    say = words(lang)
+    say = words_in(lang)
     said = overview(run, models)
     for name in models:
         if name not in said.models["model"]:
             raise UnknownNameError("model in this run", name, said.models["model"].to_list())
     data = PageData(run, said)
     errors = accuracy(catalogs or default_catalogs(), said.as_of)
-    what = changes(difference, say)
-    texts = {path: page(data, what, errors, say), path.with_suffix(".md"): markdown(data, what, errors, say)}
+    what = report_changes(difference, say)
+    texts = {path: page(data, what, errors, say), path.with_suffix(".md"): report_markdown(data, what, errors, say)}
     try:
         for each, text in texts.items():
             with whole(each) as temporary:

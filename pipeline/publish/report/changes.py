@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from polars import col
 
-from pipeline.publish.report.tables import TIMES, UNKNOWN, Table, number
-from pipeline.publish.words import visible
+from pipeline.answers.diff.words import CAPACITY, COST
+from pipeline.publish.report.tables import TIMES, UNKNOWN, Table, figure
+from pipeline.publish.words import show_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
 
 MOST = 40
 """Rows of a table of changes."""
-COST = ("usd_per_mtok_output", "usd_per_hour", "usd_per_mtok_input", "usd_per_month")
-CAPACITY = ("batch_max", "batch_slo", "output_tokens_per_s", "tpot_s", "ttft_s", "context_max_tokens",
-            "slo_requests_per_s", "replicas")  # fmt: skip
 DETAIL = {"changed", "resourced"}
 """Causes that are of one field of an entry."""
 LONGEST = 80
@@ -36,7 +34,7 @@ class Changes:
     tables: list[Table]
 
 
-def changes(difference: Difference | None, say: Words) -> Changes:
+def report_changes(difference: Difference | None, say: Words) -> Changes:
     """The headline, causes and effects of a difference; long tables are cut."""
     if difference is None:
         return Changes(say("changes.no_earlier"), [])
@@ -47,21 +45,21 @@ def changes(difference: Difference | None, say: Words) -> Changes:
     lists: list[tuple[str, pl.DataFrame, Callable[[Mapping[str, Any], Words], list[str]]]] = [
         ("flipped", effects.filter(col("effect") == "flip"), flip_row),
         ("moved", effects.filter(col("effect").is_in(["added", "gone"])), moved_row),
-        ("cost", farthest(moved, COST), change_row),
-        ("capacity", farthest(moved, CAPACITY), change_row),
+        ("cost", farthest_changes(moved, COST), change_row),
+        ("capacity", farthest_changes(moved, CAPACITY), change_row),
         ("unexplained", effects.filter(col("causes").list.len() == 0), change_row),
     ]
     tables = [causes_table(difference.causes, say), *(effects_table(*each, say) for each in lists)]
-    return Changes(headline(difference, say), [each for each in tables if each.rows])
+    return Changes(changes_headline(difference, say), [each for each in tables if each.rows])
 
 
-def headline(difference: Difference, say: Words) -> str:
+def changes_headline(difference: Difference, say: Words) -> str:
     """The difference's own sentence in English; in another language its counts and its first answer."""
     if say.lang == "en":
-        return visible(difference.headline)
+        return show_hidden(difference.headline)
     flips = difference.effects.filter(col("effect") == "flip")
-    counts = say("changes.counts", causes=number(difference.causes.height), flips=number(flips.height))
-    moved = farthest(difference.effects.filter(col("effect") == "change"), [*COST, *CAPACITY])
+    counts = say("changes.counts", causes=figure(difference.causes.height), flips=figure(flips.height))
+    moved = farthest_changes(difference.effects.filter(col("effect") == "change"), [*COST, *CAPACITY])
     first = [flip_row(each, say) for each in flips.head(1).iter_rows(named=True)]
     first += [change_row(each, say) for each in moved.head(1).iter_rows(named=True)]
     if not first:
@@ -74,11 +72,15 @@ def causes_table(causes: pl.DataFrame, say: Words) -> Table:
     """Causes, the weightiest first."""
     rows = [
         [
-            str(each["cause"]), cause_words(each), values_words(each["old"], each["new"]), source_words(each),
-            number(each["flips"]), number(each["rows"]),
+            str(each["cause"]),
+            cause_words(each),
+            values_words(each["old"], each["new"]),
+            source_words(each),
+            figure(each["flips"]),
+            figure(each["rows"]),
         ]
         for each in causes.head(MOST).iter_rows(named=True)
-    ]  # fmt: skip
+    ]
     head = ["#", *(say(f"changes.{key}") for key in ("cause", "values", "source", "flips", "rows"))]
     return cut(Table(say("changes.causes"), head, rows, (4, 5), causes.height), say)
 
@@ -95,15 +97,18 @@ def effects_table(
 def cut(table: Table, say: Words) -> Table:
     """The table with a word about the rows that it leaves out."""
     rest = table.count - len(table.rows)
-    more = say("changes.more", count=number(rest)) if rest > 0 else ""
+    more = say("changes.more", count=figure(rest)) if rest > 0 else ""
     return Table(table.title, table.head, table.rows, table.numeric, table.count, more)
 
 
-def farthest(changes: pl.DataFrame, questions: Sequence[str]) -> pl.DataFrame:
+def farthest_changes(changes: pl.DataFrame, questions: Sequence[str]) -> pl.DataFrame:
     """Of each column and its causes the change that went farthest; how many rows, within which ratios, of all."""
     by = ["question", "causes"]
-    spans = {"rows": col("rows").sum().over(by), "ratio_min": col("ratio_min").min().over(by),
-             "ratio_max": col("ratio_max").max().over(by)}  # fmt: skip
+    spans = {
+        "rows": col("rows").sum().over(by),
+        "ratio_min": col("ratio_min").min().over(by),
+        "ratio_max": col("ratio_max").max().over(by),
+    }
     wanted = changes.filter(col("question").is_in(list(questions)))
     return wanted.with_columns(**spans).unique(by, keep="first", maintain_order=True)
 
@@ -112,14 +117,14 @@ def cause_words(cause: Mapping[str, Any]) -> str:
     """What a cause is: kind, entry, and the field or what became of it."""
     last = cause["field"] if cause["what"] in DETAIL else cause["what"]
     text = " ".join(each for each in (cause["kind"], cause["entry"], last) if each)
-    return visible(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")
+    return show_hidden(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")
 
 
 def source_words(cause: Mapping[str, Any]) -> str:
     """Who says so, and the file."""
     old, new = cause["old_source"], cause["new_source"]
     source = f"{old} → {new}" if old and new and old != new else new or old
-    return visible("; ".join(each for each in (source, cause["file"]) if each)) or UNKNOWN
+    return show_hidden("; ".join(each for each in (source, cause["file"]) if each)) or UNKNOWN
 
 
 def values_words(old: str | None, new: str | None) -> str:
@@ -138,8 +143,8 @@ def value_words(text: str | None) -> str:
     try:
         value = float(text)
     except ValueError:
-        return visible(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")
-    return f"{value:.4g}" if abs(value) >= TOO_LONG else number(int(value) if value.is_integer() else value, 4)
+        return show_hidden(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")
+    return f"{value:.4g}" if abs(value) >= TOO_LONG else figure(int(value) if value.is_integer() else value, 4)
 
 
 TOO_LONG = 1e9
@@ -148,14 +153,14 @@ TOO_LONG = 1e9
 
 def subject(effect: Mapping[str, Any]) -> str:
     """What an effect is about."""
-    return visible(", ".join(effect[name] for name in ("model", "accelerator", "workload") if effect[name]))
+    return show_hidden(", ".join(effect[name] for name in ("model", "accelerator", "workload") if effect[name]))
 
 
 def flip_row(effect: Mapping[str, Any], say: Words) -> list[str]:
     """An answer that flipped."""
     ratio = effect["ratio"]
     cost = effect["question"].startswith("cheapest") and ratio is not None
-    tail = f" ({number(effect['old_value'])} → {number(effect['new_value'])} USD, {TIMES}{ratio:.3g})" if cost else ""
+    tail = f" ({figure(effect['old_value'])} → {figure(effect['new_value'])} USD, {TIMES}{ratio:.3g})" if cost else ""
     what = say.value("question", effect["question"])
     return [because(effect, say), subject(effect), what, values_words(effect["old"], effect["new"]) + tail]
 
@@ -163,19 +168,19 @@ def flip_row(effect: Mapping[str, Any], say: Words) -> list[str]:
 def moved_row(effect: Mapping[str, Any], say: Words) -> list[str]:
     """Plans that came or went."""
     name = effect["new"] or effect["old"]
-    of = visible(f"{effect['question']} {name}") if name else subject(effect)
+    of = show_hidden(f"{effect['question']} {name}") if name else subject(effect)
     what = say.value("question", effect["effect"])
-    return [because(effect, say), of, what, f"{number(effect['rows'])} {effect['table']}"]
+    return [because(effect, say), of, what, f"{figure(effect['rows'])} {effect['table']}"]
 
 
 def change_row(effect: Mapping[str, Any], say: Words) -> list[str]:
     """A column that changed: in how many rows, how far, and where it moved most."""
     low, high = effect["ratio_min"], effect["ratio_max"]
     span = "" if low is None else f" · {TIMES}{low:.3g} … {TIMES}{high:.3g}"
-    what = f"{say.value('question', effect['question'])} ({number(effect['rows'])}{span})"
+    what = f"{say.value('question', effect['question'])} ({figure(effect['rows'])}{span})"
     old, new = (effect[f"{side}_value"] for side in ("old", "new"))
     known = old is not None and new is not None
-    values = f"{number(old, 4)} → {number(new, 4)}" if known else values_words(effect["old"], effect["new"])
+    values = f"{figure(old, 4)} → {figure(new, 4)}" if known else values_words(effect["old"], effect["new"])
     return [because(effect, say), subject(effect), what, values]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,21 +42,30 @@ def bundle() -> str:
     Raises:
         PipelineError: vl-convert is not installed.
     """
-    try:
-        import vl_convert  # noqa: PLC0415
-    except ImportError as error:
-        raise PipelineError(MISSING) from error
+    vl_convert = library("vl_convert")
     path = cache_folder() / f"vega-{version('vl-convert-python')}-{crc32(BUNDLED.encode()):08x}.js"
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        script = vl_convert.javascript_bundle(BUNDLED).replace("</script", "<\\/script").replace("<!--", "<\\!--")
+        script: str = vl_convert.javascript_bundle(BUNDLED).replace("</script", "<\\/script").replace("<!--", "<\\!--")
     try:
         with whole(path) as temporary:
             temporary.write_text(script, encoding="utf-8")
     except OSError:
         pass  # made again next time
     return script
+
+
+def library(name: str) -> Any:
+    """What draws charts, untyped.
+
+    Raises:
+        PipelineError: it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise PipelineError(MISSING) from error
 
 
 def cache_folder() -> Path:
@@ -106,22 +116,23 @@ def charts(say: Words, accelerators: Sequence[str]) -> dict[str, dict[str, Any]]
     Raises:
         PipelineError: altair is not installed.
     """
-    try:
-        import altair as alt  # noqa: PLC0415
-        import vl_convert  # noqa: PLC0415
-    except ImportError as error:
-        raise PipelineError(MISSING) from error
+    alt, vl_convert = library("altair"), library("vl_convert")
     domain = list(accelerators)
     colours = [f"var(--c{at % COLOURS})" for at, _ in enumerate(domain)]
     shapes = alt.Scale(domain=domain, range=[SHAPES[at % len(SHAPES)] for at, _ in enumerate(domain)])
     shape = alt.Shape("accelerator:N", scale=shapes, legend=None)
     kit = Kit(alt, say, alt.Scale(domain=domain, range=colours), shape)
-    made = {"curves": curves(kit), "cost": cost(kit), "front": front(kit), "memory": memory(kit)}
-    specs = {name: styled(alt, chart, say(f"charts.{name}_described")).to_dict() for name, chart in made.items()}
+    made = {
+        "curves": curves_chart(kit),
+        "cost": cost_chart(kit),
+        "front": front_chart(kit),
+        "memory": memory_chart(kit),
+    }
+    specs = {name: style_chart(alt, chart, say(f"charts.{name}_described")).to_dict() for name, chart in made.items()}
     return {name: vl_convert.vegalite_to_vega(spec) for name, spec in specs.items()}
 
 
-def styled(alt: Any, chart: Any, described: str) -> Any:
+def style_chart(alt: Any, chart: Any, described: str) -> Any:
     """A chart that is as wide as its place and takes its colours from the page."""
     return (
         chart.properties(
@@ -140,7 +151,7 @@ def styled(alt: Any, chart: Any, described: str) -> Any:
     )  # fmt: skip
 
 
-def curves(kit: Kit) -> Any:
+def curves_chart(kit: Kit) -> Any:
     """Throughput against time per output token, batch by batch, with the objective."""
     alt = kit.alt
     x = alt.X("tpot_ms:Q", title=kit.say("charts.tpot_axis"), scale=kit.log, axis=kit.few())
@@ -152,10 +163,13 @@ def curves(kit: Kit) -> Any:
     )
     own = alt.Fill("accelerator:N", scale=kit.palette, legend=None)
     dots = base.mark_point(size=POINT, filled=True, strokeWidth=1.4, opacity=1).encode(
-        x=x, y=y, shape=kit.shape, tooltip=shown,
+        x=x,
+        y=y,
+        shape=kit.shape,
+        tooltip=shown,
         fill=alt.condition("datum.in_time", own, alt.value("var(--card)")),
         stroke=alt.Stroke("accelerator:N", scale=kit.palette, legend=None),
-    )  # fmt: skip
+    )
     goal = alt.Chart(alt.NamedData("objective"))
     rule = goal.mark_rule(color="var(--accent)", strokeDash=[5, 4], strokeWidth=1.5).encode(x="tpot_ms:Q")
     text = goal.mark_text(align="right", baseline="top", dx=-6, fontSize=11, fontWeight=600, color="var(--accent)")
@@ -163,7 +177,7 @@ def curves(kit: Kit) -> Any:
     return (rule + line + dots + label).properties(height=HEIGHT)
 
 
-def cost(kit: Kit) -> Any:
+def cost_chart(kit: Kit) -> Any:
     """Cost per million output tokens of each accelerator's best plan, with its interval."""
     alt, y = kit.alt, kit.rows()
     scale, title = alt.Scale(type="log", padding=24, nice=False), kit.say("charts.usd_axis")
@@ -185,7 +199,7 @@ def cost(kit: Kit) -> Any:
     return drawn.properties(height=alt.Step(ROW + 8))
 
 
-def front(kit: Kit) -> Any:
+def front_chart(kit: Kit) -> Any:
     """Plans that no other beats in both cost and time of a whole request."""
     alt = kit.alt
     x = alt.X("e2e_s:Q", title=kit.say("charts.e2e_axis"), scale=kit.log, axis=kit.few())
@@ -202,7 +216,7 @@ def front(kit: Kit) -> Any:
     return drawn.properties(height=HEIGHT)
 
 
-def memory(kit: Kit) -> Any:
+def memory_chart(kit: Kit) -> Any:
     """What fills one device of each accelerator's best plan."""
     alt, y = kit.alt, kit.rows()
     names = [kit.say(f"parts.{part}") for part in PARTS]

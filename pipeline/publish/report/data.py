@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from polars import col
 
-from pipeline.publish.report.plans import CASE, DIGITS, best_plans, curves, fronts, largest
-from pipeline.publish.words import visible
+from pipeline.publish.report.plans import CASE, DIGITS, best_plans, fronts, largest_batches, plan_curves
+from pipeline.publish.words import show_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -49,11 +49,11 @@ class PageData:
         )
         self.batches = sorted(said.manifest["grid"]["batches"])
         self.mapped = said.models.head(MAPPED).sort("parameter_count", "model")
-        self.heat = largest(run, self.mapped["model"].to_list()).filter(kept)
+        self.heat = largest_batches(run, self.mapped["model"].to_list()).filter(kept)
         self.devices = sorted(self.heat["device_count"].unique().to_list())
         self.detailed = names[:DETAILED]
         plans = best_plans(run, self.detailed).filter(kept)
-        self.plans = curves(run, plans) if plans.height else plans
+        self.plans = plan_curves(run, plans) if plans.height else plans
         self.fronts = fronts(run, self.detailed).filter(kept)
 
     def as_json(self, most_bytes: int) -> str:
@@ -76,7 +76,7 @@ class PageData:
             **{name: listed[name] for name in ("confidence", "limited_by")},
         }
         return {
-            "axes": {name: [visible(each) for each in names] for name, names in axes.items()},
+            "axes": {name: [show_hidden(each) for each in names] for name, names in axes.items()},
             "workloads": {
                 name: self.workloads[name].cast(pl.Float64).round_sig_figs(DIGITS).to_list()
                 for name in ("prompt_tokens", "output_tokens", "ttft_slo_s", "tpot_slo_s")
@@ -84,7 +84,7 @@ class PageData:
             "batches": self.batches,
             "memory_gb": self.accelerators["memory_gb"].to_list(),
             "map": {
-                "model": [visible(each) for each in self.mapped["model"]],
+                "model": [show_hidden(each) for each in self.mapped["model"]],
                 "parameters": self.mapped["parameter_count"].to_list(),
                 "devices": self.devices,
                 "batch_max": self.grid(axes),
@@ -121,20 +121,27 @@ def columns(rows: pl.DataFrame, axes: dict[str, list[str]], numbers: Iterable[st
     wanted = [name for name in numbers if name in told.columns]
     rounded = told.select(
         *places,
-        "device_count", "pp", "ep", "dp",
+        "device_count",
+        "pp",
+        "ep",
+        "dp",
         *(col(name).round_sig_figs(DIGITS) if told.schema[name] == pl.Float64 else col(name) for name in wanted),
-    )  # fmt: skip
-    return {name: short(rounded[name].to_list()) for name in rounded.columns}
+    )
+    return {name: drop_fractions(rounded[name].to_list()) for name in rounded.columns}
 
 
-def short(values: list[Any]) -> list[Any]:
+def drop_fractions(values: list[Any]) -> list[Any]:
     """Numbers without a fraction as whole numbers, lists too: fewer bytes, the same values.
 
-    >>> short([1.0, 2.5, None, [3.0, 4.5], True])
+    >>> drop_fractions([1.0, 2.5, None, [3.0, 4.5], True])
     [1, 2.5, None, [3, 4.5], True]
     """
     return [
-        short(each) if isinstance(each, list) else int(each) if isinstance(each, float) and each.is_integer() else each
+        drop_fractions(each)
+        if isinstance(each, list)
+        else int(each)
+        if isinstance(each, float) and each.is_integer()
+        else each
         for each in values
     ]
 

@@ -10,7 +10,7 @@ import polars as pl
 from polars import col
 
 from pipeline.facts.catalog import ASSUMED
-from pipeline.publish.report.plans import capacity, plain
+from pipeline.publish.report.plans import capacity, scan_rows
 from pipeline.run.finished import check_run
 
 if TYPE_CHECKING:
@@ -66,26 +66,26 @@ def overview(run: Path, wanted: Sequence[str] = ()) -> Overview:
     return Overview(
         manifest,
         as_of,
-        shown_models(rows, facts, [*wanted, *fleets["model"].to_list()]),
+        order_models(rows, facts, [*wanted, *fleets["model"].to_list()]),
         accelerators_of(rows, as_of),
         workloads_of(rows, manifest["grid"]["workloads"]),
-        ordered(rows.select("weights").unique().collect()["weights"].to_list(), manifest["grid"]["weights"]),
+        grid_order(rows.select("weights").unique().collect()["weights"].to_list(), manifest["grid"]["weights"]),
         held,
         fleets,
         ages(facts, as_of),
     )
 
 
-def ordered(found: Sequence[str], grid: Sequence[str]) -> list[str]:
+def grid_order(found: Sequence[str], grid: Sequence[str]) -> list[str]:
     """Names in the order of the grid, those that it does not name after them.
 
-    >>> ordered(["fp8", "bf16", "x"], ["bf16", "fp8", "int4"])
+    >>> grid_order(["fp8", "bf16", "x"], ["bf16", "fp8", "int4"])
     ['bf16', 'fp8', 'x']
     """
     return [*(name for name in grid if name in found), *sorted(set(found) - set(grid))]
 
 
-def facts_of(facts: pl.DataFrame, kind: str, fields: Sequence[str]) -> pl.DataFrame:
+def entry_fields(facts: pl.DataFrame, kind: str, fields: Sequence[str]) -> pl.DataFrame:
     """Entries of one kind, `id` and the named fields as text."""
     rows = facts.filter(col("kind") == kind)
     found = [
@@ -98,10 +98,10 @@ def facts_of(facts: pl.DataFrame, kind: str, fields: Sequence[str]) -> pl.DataFr
     return ids
 
 
-def shown_models(rows: pl.LazyFrame, facts: pl.DataFrame, first: Sequence[str]) -> pl.DataFrame:
+def order_models(rows: pl.LazyFrame, facts: pl.DataFrame, first: Sequence[str]) -> pl.DataFrame:
     """The run's models: those named first, then the newest of each family, then the others, new ones first."""
     named = list(dict.fromkeys(first))
-    told = facts_of(facts, "model", ["family", "release_date"]).rename({"id": "model"})
+    told = entry_fields(facts, "model", ["family", "release_date"]).rename({"id": "model"})
     sizes = rows.group_by("model").agg(col("parameter_count").first())
     known = sizes.join(told.lazy(), on="model", how="left").sort(
         "release_date", "model", descending=[True, False], nulls_last=True
@@ -135,7 +135,7 @@ def workloads_of(rows: pl.LazyFrame, grid: Sequence[str]) -> pl.DataFrame:
     """The run's workloads in the order of its grid."""
     columns = ("workload", "prompt_tokens", "output_tokens", "ttft_slo_s", "tpot_slo_s")
     found = rows.select(columns).unique().collect()
-    order = ordered(found["workload"].to_list(), grid)
+    order = grid_order(found["workload"].to_list(), grid)
     return found.sort(col("workload").replace_strict({name: at for at, name in enumerate(order)}))
 
 
@@ -144,7 +144,7 @@ def cheapest_fleets(run: Path) -> pl.DataFrame:
     path = run / "fleet.parquet"
     if not path.is_file():
         return pl.DataFrame(schema={"model": pl.String})
-    rows = plain(path)
+    rows = scan_rows(path)
     demand = [
         "model",
         "workload",

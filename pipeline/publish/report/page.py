@@ -14,7 +14,7 @@ from pipeline.core.errors import PipelineError
 from pipeline.publish.report import tables
 from pipeline.publish.report.charts import PARTS, bundle, charts
 from pipeline.publish.report.data import script_json
-from pipeline.publish.words import visible
+from pipeline.publish.words import show_hidden
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,13 +36,11 @@ def page(data: PageData, changes: Changes, errors: pl.DataFrame, say: Words) -> 
     Raises:
         PipelineError: what draws charts is not installed, or the page would be too large.
     """
-    specs = charts(say, [visible(each) for each in data.accelerators["accelerator"]])
-    around = facts_of(data.said, say) | made_of(specs, data.said, say) | {"changes": changes}
-    around["accuracy"] = {
-        "note": tables.accuracy_note(errors, say), **vars(tables.accuracy_table(errors, say))
-    }  # fmt: skip
-    frame = rendered(around | {"data": ""})
-    text = rendered(around | {"data": data.as_json(MOST_BYTES - len(frame.encode()))})
+    specs = charts(say, [show_hidden(each) for each in data.accelerators["accelerator"]])
+    around = run_words(data.said, say) | page_parts(specs, data.said, say) | {"changes": changes}
+    around["accuracy"] = {"note": tables.accuracy_note(errors, say), **vars(tables.accuracy_table(errors, say))}
+    frame = render(around | {"data": ""})
+    text = render(around | {"data": data.as_json(MOST_BYTES - len(frame.encode()))})
     size = len(text.encode())
     if size > MOST_BYTES:
         message = f"the report would be {size:,} bytes, more than {MOST_BYTES:,}; choose a grid of fewer workloads"
@@ -50,27 +48,31 @@ def page(data: PageData, changes: Changes, errors: pl.DataFrame, say: Words) -> 
     return text
 
 
-def facts_of(said: Overview, say: Words) -> dict[str, Any]:
+def run_words(said: Overview, say: Words) -> dict[str, Any]:
     """What the page says of the run as a whole."""
     return {
         "say": say, "lang": HTML_LANGUAGES[say.lang], "version": said.manifest["capgrid_version"],
-        "as_of": str(said.as_of), "run": visible(said.manifest["run"]),
+        "as_of": str(said.as_of), "run": show_hidden(said.manifest["run"]),
         "market": say.value("value", said.manifest["grid"].get("market")),
         "tiles": tables.tiles(said, say), "fleets": tables.fleets_table(said, say),
         "prices": tables.prices_table(said, say), "facts": tables.facts_table(said, say),
-        "assumed": tables.assumed(said, say),
+        "assumed": tables.assumed_words(said, say),
     }  # fmt: skip
 
 
-def made_of(specs: dict[str, Any], said: Overview, say: Words) -> dict[str, Any]:
+def page_parts(specs: dict[str, Any], said: Overview, say: Words) -> dict[str, Any]:
     """Style, scripts and the words that they say; and the policy that lets these run and nothing else."""
     script, style, library = template("report.js"), template("report.css"), bundle()
     words = {f"{name}.{key}": text for name in IN_SCRIPT for key, text in say.section(name).items()}
     return {
-        "parts": PARTS, "style": style, "script": script, "bundle": library, "charts": script_json(specs),
-        "words": script_json(words | {"models": tables.number(said.models.height)}),
+        "parts": PARTS,
+        "style": style,
+        "script": script,
+        "bundle": library,
+        "charts": script_json(specs),
+        "words": script_json(words | {"models": tables.figure(said.models.height)}),
         "policy": policy([library, script], style),
-    }  # fmt: skip
+    }
 
 
 def template(name: str) -> str:
@@ -78,7 +80,7 @@ def template(name: str) -> str:
     return (files("pipeline.publish.report") / "templates" / name).read_text(encoding="utf-8")
 
 
-def rendered(values: dict[str, Any]) -> str:
+def render(values: dict[str, Any]) -> str:
     """The page's template with values, everything escaped that is not marked as made here."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string(template("report.html.j2")).render(values)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 from polars import col
 
-from pipeline.run.partitions import parts_of
+from pipeline.run.partitions import part_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,10 +25,10 @@ ORDER = ("meets", "usd", "device_tokens_per_s")
 
 def capacity(run: Path) -> pl.LazyFrame:
     """The table `capacity` of a run."""
-    return plain(run / "capacity.parquet")
+    return scan_rows(run / "capacity.parquet")
 
 
-def plain(path: Path) -> pl.LazyFrame:
+def scan_rows(path: Path) -> pl.LazyFrame:
     """A table of a run, names as text, numbers as Float64 (which are rounded for show)."""
     rows = pl.scan_parquet(path, hive_partitioning=False, glob=False)
     return rows.with_columns(col(pl.Enum, pl.Categorical).cast(pl.String), col(pl.Float32).cast(pl.Float64))
@@ -68,10 +68,10 @@ PLAN_ORDER = ("device_count", "engine", "kv", "tp", "pp", "ep", "dp")
 
 def estimates(run: Path, models: Sequence[str]) -> pl.LazyFrame:
     """The curves of some models, only of batches that fit; other models' files are not opened."""
-    return pl.concat(plain(path) for model in models for path in parts_of(run, "estimates", model)).filter("fits")
+    return pl.concat(scan_rows(path) for model in models for path in part_files(run, "estimates", model)).filter("fits")
 
 
-def curves(run: Path, plans: pl.DataFrame) -> pl.DataFrame:
+def plan_curves(run: Path, plans: pl.DataFrame) -> pl.DataFrame:
     """Of each plan, by the grid's batches as far as they fit: `curve_tpot_ms`, `curve_tokens` (per device and second).
 
     `curve_in_time` says of how many of them, from the first on, the time to first token is within its objective.
@@ -100,7 +100,7 @@ def fronts(run: Path, models: Sequence[str]) -> pl.DataFrame:
     return rows.filter(faster.fill_null(True)).collect()
 
 
-def largest(run: Path, models: Sequence[str]) -> pl.DataFrame:
+def largest_batches(run: Path, models: Sequence[str]) -> pl.DataFrame:
     """The largest `batch_max` over engines, KV formats and parallel plans, by case and `device_count`."""
     rows = capacity(run).filter(col("model").is_in(list(models)))
     keys = [*CASE, "device_count"]

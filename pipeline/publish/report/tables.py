@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from polars import col
 
 from pipeline.publish.report.numbers import OLD_DAYS
-from pipeline.publish.words import visible
+from pipeline.publish.words import show_hidden
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,10 +42,10 @@ class Tile:
     of: str
 
 
-def number(value: Any, digits: int = 3) -> str:
+def figure(value: Any, digits: int = 3) -> str:
     """A number for people: thousands parted, so many digits that count, none lost before the point.
 
-    >>> number(1234567), number(0.05461), number(1234.5), number(12.0), number(0.3), number(None) == UNKNOWN
+    >>> figure(1234567), figure(0.05461), figure(1234.5), figure(12.0), figure(0.3), figure(None) == UNKNOWN
     ('1,234,567', '0.0546', '1,234', '12', '0.3', True)
     """
     if value is None:
@@ -96,19 +96,19 @@ def tiles(said: Overview, say: Words) -> list[Tile]:
     dropped = sum(plans["dropped"].values())
     made = [
         Tile(
-            number(said.manifest["rows"]["estimates"]),
+            figure(said.manifest["rows"]["estimates"]),
             say("headline.estimates"),
-            say("headline.estimates_of", plans=number(plans["kept"]), dropped=number(dropped)),
+            say("headline.estimates_of", plans=figure(plans["kept"]), dropped=figure(dropped)),
         ),
         Tile(
-            number(said.models.height),
+            figure(said.models.height),
             say("headline.models"),
             say("headline.models_on", accelerators=said.accelerators.height),
         ),
         Tile(
             percent(counts["pairs_held"] / max(counts["pairs"], 1)),
             say("headline.pairs"),
-            say("headline.pairs_of", held=number(counts["pairs_held"]), pairs=number(counts["pairs"])),
+            say("headline.pairs_of", held=figure(counts["pairs_held"]), pairs=figure(counts["pairs"])),
         ),
         Tile(percent(counts["slo_ratio"]), say("headline.slo"), say("headline.slo_of")),
     ]
@@ -125,16 +125,16 @@ def money_tiles(said: Overview, say: Words) -> list[Tile]:
     dated = said.accelerators.filter(col("age_days").is_not_null()).sort("age_days", "accelerator")
     if dated.height:
         oldest = dated.row(-1, named=True)
-        of = say("headline.price_age_of", accelerator=visible(oldest["accelerator"]), date=oldest["price_date"])
-        made.append(Tile(number(oldest["age_days"]), say("headline.price_age"), of))
+        of = say("headline.price_age_of", accelerator=show_hidden(oldest["accelerator"]), date=oldest["price_date"])
+        made.append(Tile(figure(oldest["age_days"]), say("headline.price_age"), of))
     return made
 
 
-def assumed(said: Overview, say: Words) -> str:
+def assumed_words(said: Overview, say: Words) -> str:
     """How much rests on assumptions."""
     counts = {"assumed": int(said.facts["assumed"].sum()), "facts": int(said.facts["facts"].sum())}
     share = percent(counts["assumed"] / max(counts["facts"], 1))
-    return say("ages.note", share=share, **{name: number(count) for name, count in counts.items()})
+    return say("ages.note", share=share, **{name: figure(count) for name, count in counts.items()})
 
 
 def fleets_table(said: Overview, say: Words) -> Table | None:
@@ -142,9 +142,9 @@ def fleets_table(said: Overview, say: Words) -> Table | None:
     keys = ("demand", "objective", "accelerator", "plan", "replicas", "devices", "per_month", "per_mtok", "utilisation")
     rows = [
         [
-            visible(f"{row['model']}, {row['workload']}, {number(row['demand_requests_per_s'])}/s"),
-            f"{seconds(row['ttft_slo_s'])} / {seconds(row['tpot_slo_s'])}", visible(row["accelerator"]), plan(row),
-            number(row["replicas"]), number(row["devices"]), usd(row["usd_per_month"]), usd(row["usd_per_mtok_output"]),
+            show_hidden(f"{row['model']}, {row['workload']}, {figure(row['demand_requests_per_s'])}/s"),
+            f"{seconds(row['ttft_slo_s'])} / {seconds(row['tpot_slo_s'])}", show_hidden(row["accelerator"]), plan(row),
+            figure(row["replicas"]), figure(row["devices"]), usd(row["usd_per_month"]), usd(row["usd_per_mtok_output"]),
             percent(row["utilisation_ratio"]),
         ]
         for row in said.fleets.iter_rows(named=True)
@@ -156,7 +156,7 @@ def fleets_table(said: Overview, say: Words) -> Table | None:
 def plan(row: dict[str, Any]) -> str:
     """How a replica runs: devices, formats, engine."""
     split = [f"{name} {row[name]}" for name in ("pp", "ep", "dp") if row[name] > 1]
-    return visible(
+    return show_hidden(
         ", ".join([f"{TIMES}{row['device_count']}", row["weights"], f"KV {row['kv']}", row["engine"], *split])
     )
 
@@ -166,11 +166,15 @@ def accuracy_table(errors: pl.DataFrame, say: Words) -> Table:
     rows = [
         [
             say.value("quantity", row["quantity"]) if row["quantity"] else say("accuracy.all"),
-            visible(row["engine"] or ""), number(row["n"]), percent(row["median_ape"]), percent(row["p90_ape"]),
-            percent(row["median_signed"], signed=True), percent(row["coverage_80"]),
+            show_hidden(row["engine"] or ""),
+            figure(row["n"]),
+            percent(row["median_ape"]),
+            percent(row["p90_ape"]),
+            percent(row["median_signed"], signed=True),
+            percent(row["coverage_80"]),
         ]
         for row in errors.iter_rows(named=True)
-    ]  # fmt: skip
+    ]
     keys = ("quantity", "engine", "rows", "median", "p90", "signed", "band")
     return Table(say("accuracy.heading"), [say(f"accuracy.{key}") for key in keys], rows, (2, 3, 4, 5, 6))
 
@@ -180,7 +184,7 @@ def accuracy_note(errors: pl.DataFrame, say: Words) -> str:
     if errors.is_empty():
         return say("accuracy.none")
     whole = errors.row(-1, named=True)
-    return say("accuracy.note", rows=number(whole["n"]), answered=number(whole["answered"]))
+    return say("accuracy.note", rows=figure(whole["n"]), answered=figure(whole["answered"]))
 
 
 def prices_table(said: Overview, say: Words) -> Table:
@@ -188,12 +192,14 @@ def prices_table(said: Overview, say: Words) -> Table:
     keys = ("accelerator", "per_hour", "cloud", "date", "age")
     rows = [
         [
-            visible(row["accelerator"]), usd(row["usd_per_hour"]),
-            visible(row["price_cloud"] or say("ages.no_price")), str(row["price_date"] or UNKNOWN),
-            number(row["age_days"]) + (f" ({say('ages.old')})" if (row["age_days"] or 0) >= OLD_DAYS else ""),
+            show_hidden(row["accelerator"]),
+            usd(row["usd_per_hour"]),
+            show_hidden(row["price_cloud"] or say("ages.no_price")),
+            str(row["price_date"] or UNKNOWN),
+            figure(row["age_days"]) + (f" ({say('ages.old')})" if (row["age_days"] or 0) >= OLD_DAYS else ""),
         ]
         for row in said.accelerators.iter_rows(named=True)
-    ]  # fmt: skip
+    ]
     return Table(say("ages.prices"), [say(f"ages.{key}") for key in keys], rows, (1, 4))
 
 
@@ -201,11 +207,15 @@ def facts_table(said: Overview, say: Words) -> Table:
     """Facts by catalog and their ages."""
     rows = [
         [
-            say.value("kind", row["kind"]), number(row["entries"]), number(row["facts"]), number(row["assumed"]),
-            dates(row["read_first"], row["read_last"]), number(row["age_days"]),
+            say.value("kind", row["kind"]),
+            figure(row["entries"]),
+            figure(row["facts"]),
+            figure(row["assumed"]),
+            dates(row["read_first"], row["read_last"]),
+            figure(row["age_days"]),
         ]
         for row in said.facts.iter_rows(named=True)
-    ]  # fmt: skip
+    ]
     keys = ("kind", "entries", "count", "assumed", "read", "age")
     return Table(say("ages.facts"), [say(f"ages.{key}") for key in keys], rows, (1, 2, 3, 5))
 

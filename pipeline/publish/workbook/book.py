@@ -10,16 +10,16 @@ import xlsxwriter
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import whole
 from pipeline.publish.tables import OPTIONS, at_midnight
-from pipeline.publish.words import words
+from pipeline.publish.words import words_in
 from pipeline.publish.workbook.cells import Book
 from pipeline.publish.workbook.charts import charts_sheet
 from pipeline.publish.workbook.estimates import ESTIMATES, estimates_sheet, prices_sheet
-from pipeline.publish.workbook.fleet import fleet_sheet, headline
+from pipeline.publish.workbook.fleet import fleet_sheet, write_headline
 from pipeline.publish.workbook.inputs import TOP as INPUTS_TOP
 from pipeline.publish.workbook.inputs import inputs_sheet
 from pipeline.publish.workbook.notes import About, notes_sheet
-from pipeline.publish.workbook.numbers import fleet, needed, plan_words, sized_options
-from pipeline.publish.workbook.values import in_words
+from pipeline.publish.workbook.numbers import fleet_rows, plan_words, size_options, useful_options
+from pipeline.publish.workbook.values import translate
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,10 +58,10 @@ def write_workbook(
         PipelineError: no plan keeps any of the objectives, or there are too many.
         UnknownNameError: the workbook is not written in the language.
     """
-    say = words(lang)
+    say = words_in(lang)
     estimates, priced = numbered(options, prices, inputs, of.output_tokens)
-    rows = fleet(estimates, priced, inputs, of.output_tokens)
-    shown = in_words(rows, say)
+    rows = fleet_rows(estimates, priced, inputs, of.output_tokens)
+    shown = translate(rows, say)
     with whole(path) as temporary, xlsxwriter.Workbook(str(temporary), OPTIONS) as workbook:
         told = {"title": say("workbook.document", model=of.model), "author": f"capgrid {about.version}"}
         workbook.set_properties(told | {"created": at_midnight(about.as_of)})
@@ -69,10 +69,10 @@ def write_workbook(
         book = Book(workbook, say)
         sheets = {name: workbook.add_worksheet(name) for name in SHEETS}
         inputs_sheet(book, sheets["Inputs"], inputs, of)
-        headline(book, sheets["Inputs"], (INPUTS_TOP - 1, 0), shown)
+        write_headline(book, sheets["Inputs"], (INPUTS_TOP - 1, 0), shown)
         fleet_sheet(book, sheets["Fleet"], shown, inputs, of)
-        estimates_sheet(book, sheets["Estimates"], in_words(sized_options(estimates, inputs), say))
-        prices_sheet(book, sheets["Prices"], in_words(priced, say), of.market)
+        estimates_sheet(book, sheets["Estimates"], translate(size_options(estimates, inputs), say))
+        prices_sheet(book, sheets["Prices"], translate(priced, say), of.market)
         charts_sheet(book, sheets["Charts"], shown)
         notes_sheet(book, sheets["Notes"], of, about)
         for name, colour in SHEETS.items():
@@ -90,7 +90,7 @@ def numbered(
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Estimates and prices with `accelerator_no`: accelerators in the order of their cost at the first inputs."""
     wanted = [each.name for each in ESTIMATES if not each.formula and each.name not in {"accelerator_no", "plan"}]
-    kept = needed(options).with_columns(plan=plan_words()).select(*wanted, "plan")
+    kept = useful_options(options).with_columns(plan=plan_words()).select(*wanted, "plan")
     if kept.is_empty():
         raise PipelineError("no plan keeps any of the objectives: nothing to export; loosen --ttft-p95 or --tpot-p95")
     if kept.height > MOST_ROWS:
@@ -98,12 +98,12 @@ def numbered(
         raise PipelineError(message)
     devices = options.select("accelerator").unique().sort("accelerator")
     shown = devices.join(prices, on="accelerator", how="left", maintain_order="left")
-    rows = fleet(*joined(kept, shown), inputs, output_tokens)  # in any order, to learn the costs
+    rows = fleet_rows(*number_accelerators(kept, shown), inputs, output_tokens)  # in any order, to learn the costs
     order = rows.sort("rank", "devices", "accelerator", nulls_last=True).select("accelerator")
-    return joined(kept, order.join(shown, on="accelerator", how="left", maintain_order="left"))
+    return number_accelerators(kept, order.join(shown, on="accelerator", how="left", maintain_order="left"))
 
 
-def joined(estimates: pl.DataFrame, prices: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def number_accelerators(estimates: pl.DataFrame, prices: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Both with `accelerator_no`, the row of `prices`; estimates in its order."""
     numbers = prices.with_row_index("accelerator_no", 1).with_columns(pl.col("accelerator_no").cast(pl.Int64))
     known = estimates.join(numbers.select("accelerator", "accelerator_no"), on="accelerator", maintain_order="left")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from xlsxwriter.utility import xl_col_to_name
 
-from pipeline.publish.words import Words, words
+from pipeline.publish.words import Words, words_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -96,25 +96,25 @@ def side(shape: str) -> dict[str, Any]:
     return {"align": "left", "indent": 1} if shape in LEFT else {"align": "right"}
 
 
-def quoted(text: str) -> str:
+def formula_text(text: str) -> str:
     """A text as formulas write it.
 
-    >>> quoted('a "b" c')
+    >>> formula_text('a "b" c')
     '"a ""b"" c"'
     """
     return '"' + text.replace('"', '""') + '"'
 
 
-def chained(text: str, **cells: str) -> str:
+def chain(text: str, **cells: str) -> str:
     """A text with placeholders as a formula that fills them in.
 
-    >>> chained("{n} spare of {all}", n="$B$1", all="in_all")
+    >>> chain("{n} spare of {all}", n="$B$1", all="in_all")
     '$B$1&" spare of "&in_all'
     """
     parts = [
         part
         for literal, name, _, _ in Formatter().parse(text)
-        for part in (quoted(literal) if literal else "", cells[name] if name else "")
+        for part in (formula_text(literal) if literal else "", cells[name] if name else "")
     ]
     return "&".join(part for part in parts if part)
 
@@ -124,7 +124,7 @@ class Book:
     """A workbook in the making, with its words and the formats used so far."""
 
     workbook: Workbook
-    say: Words = field(default_factory=lambda: words("en"))
+    say: Words = field(default_factory=lambda: words_in("en"))
     made: dict[tuple[tuple[str, Any], ...], Format] = field(default_factory=dict)
 
     def format(self, shape: str = "words", **more: Any) -> Format:
@@ -173,7 +173,7 @@ class Book:
 
     def literals(self) -> SimpleNamespace:
         """Texts that formulas say, by key."""
-        return SimpleNamespace(**{key: quoted(text) for key, text in self.say.section("workbook_values").items()})
+        return SimpleNamespace(**{key: formula_text(text) for key, text in self.say.section("workbook_values").items()})
 
     def write(self, sheet: Worksheet, row: int, column: int, value: Any, style: Format) -> None:
         """Write a value; a text is a text, whatever it begins with."""

@@ -65,21 +65,25 @@ def bars(book: Book, sheet: Worksheet, what: tuple[int, int], title: str, colour
     """A chart of lying bars, the cheapest on top; a rank that nothing has shows no number."""
     at, count = what
     chart = book.workbook.add_chart({"type": "bar"})
-    chart.add_series({
-        "name": title,
-        "categories": [SHEET, TOP + 1, 1, TOP + count, 1],
-        "values": [SHEET, TOP + 1, at + 1, TOP + count, at + 1],
-        "fill": {"color": colour},
-        "data_labels": {"value": True, "num_format": numbers, "font": {"size": 9}},
-        "gap": 45,
-    })  # fmt: skip
+    chart.add_series(
+        {
+            "name": title,
+            "categories": [SHEET, TOP + 1, 1, TOP + count, 1],
+            "values": [SHEET, TOP + 1, at + 1, TOP + count, at + 1],
+            "fill": {"color": colour},
+            "data_labels": {"value": True, "num_format": numbers, "font": {"size": 9}},
+            "gap": 45,
+        }
+    )
     chart.set_title({"name": title, "name_font": {"size": 12}, "overlay": False})
     chart.set_legend({"none": True})
     plain = {"major_tick_mark": "none", "num_font": {"size": 9}}
     chart.set_y_axis(plain | {"reverse": True, "line": {"color": "#7B8794"}})
     lines = {"visible": True, "line": {"color": "#E3E7EB"}}
-    chart.set_x_axis(plain | {"num_format": axis, "major_gridlines": lines, "min": 0, "label_position": "high",
-                              "line": {"none": True}})  # fmt: skip
+    chart.set_x_axis(
+        plain
+        | {"num_format": axis, "major_gridlines": lines, "min": 0, "label_position": "high", "line": {"none": True}}
+    )
     chart.set_plotarea({"layout": {"x": 0.24, "y": 0.1, "width": 0.64, "height": 0.76}})
     chart.set_size({"width": 580, "height": 60 + 30 * max(count, 4)})
     chart.set_chartarea({"border": {"color": "#DDE3E8"}})

@@ -54,7 +54,7 @@ PRICES = (
 )
 
 
-def table(book: Book, sheet: Worksheet, frame: pl.DataFrame, columns: Sequence[Column], name: str) -> None:
+def write_table(book: Book, sheet: Worksheet, frame: pl.DataFrame, columns: Sequence[Column], name: str) -> None:
     """A frame as a native table of that name, its columns as they are declared."""
     shown = frame.select(each.name for each in columns).with_columns(pl.col(pl.Enum).cast(pl.String))
     shown.write_excel(
@@ -63,7 +63,7 @@ def table(book: Book, sheet: Worksheet, frame: pl.DataFrame, columns: Sequence[C
         position=(TOP, 0),
         table_name=name,
         table_style="Table Style Light 1",
-        column_formats={each.name: looks(each) for each in columns},
+        column_formats={each.name: column_format(each) for each in columns},
         column_widths={each.name: round(each.width * 7 + 5) for each in columns},
         header_format=header(),
         freeze_panes=(TOP + 1, 2),
@@ -88,7 +88,7 @@ def header() -> dict[str, Any]:
             "align": "center"}  # fmt: skip
 
 
-def looks(column: Column) -> dict[str, Any]:
+def column_format(column: Column) -> dict[str, Any]:
     """The format of a table's column, as Polars takes it."""
     usual = {"num_format": NUMBERS[column.shape], "border": 1, "border_color": LINE, **side(column.shape)}
     yellow = {"bg_color": YELLOW, "font_color": "#0B4F9E", "border_color": "#E0C36A"}
@@ -99,13 +99,13 @@ def estimates_sheet(book: Book, sheet: Worksheet, estimates: pl.DataFrame) -> No
     """Write the sheet: a row for each plan and objective, sized by formulas at the objective in force."""
     sheet.write_string(0, 0, book.say("workbook.estimates_title"), book.title())
     sheet.write_string(1, 0, book.say("workbook.estimates_note"), book.note())
-    table(book, sheet, estimates, ESTIMATES, "Estimates")
+    write_table(book, sheet, estimates, ESTIMATES, "Estimates")
     live = [each.formula != "" for each in ESTIMATES].index(True)
-    formulas(book, sheet, estimates, live)
+    write_formulas(book, sheet, estimates, live)
     paper(book, sheet, repeat=TOP)
 
 
-def formulas(book: Book, sheet: Worksheet, estimates: pl.DataFrame, first: int) -> None:
+def write_formulas(book: Book, sheet: Worksheet, estimates: pl.DataFrame, first: int) -> None:
     """Write the formulas over the values that the table was made with, which stay as cached ones."""
     last = TOP + estimates.height
     for at, row in enumerate(estimates.iter_rows(named=True), start=TOP + 1):
@@ -118,7 +118,7 @@ def prices_sheet(book: Book, sheet: Worksheet, prices: pl.DataFrame, market: str
     sheet.write_string(0, 0, say("workbook.prices_title"), book.title())
     sheet.write_string(1, 0, say("workbook.prices_note", market=say.value("value", market)), book.note())
     columns = [each for each in PRICES if each.name in prices.columns]
-    table(book, sheet, prices, columns, "Prices")
+    write_table(book, sheet, prices, columns, "Prices")
     at = [each.name for each in columns].index("device_usd_per_hour")
     sheet.data_validation(TOP + 1, at, TOP + prices.height, at, {
         "validate": "decimal", "criteria": ">=", "value": 0, "ignore_blank": True,

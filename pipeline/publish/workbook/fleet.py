@@ -13,15 +13,15 @@ from pipeline.publish.workbook.cells import (
     ROW_HEIGHT,
     Book,
     Column,
-    chained,
+    chain,
+    formula_text,
     head,
     heights,
     paper,
-    quoted,
     write_row,
 )
 from pipeline.publish.workbook.inputs import milliseconds
-from pipeline.publish.workbook.numbers import ENDS, level_of, rounded
+from pipeline.publish.workbook.numbers import ENDS, level_of, round_half_up
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,7 +35,7 @@ SHEET = "Fleet"
 TOP = 4
 
 
-def picked(name: str) -> str:
+def pick(name: str) -> str:
     """The formula of a column that the choice among the estimates brings along."""
     return f'=IF({{pick}}="","",INDEX(Estimates[{name}],{{pick}}))'
 
@@ -53,8 +53,8 @@ FLEET = (
            "+({devices:all}={devices})*({accelerator_no:all}<{accelerator_no}))))"),
     Column("accelerator", 25, "text"),
     Column("plan", 38, "text", '=IF({pick}="",{say.no_plan},INDEX(Estimates[plan],{pick}))', missing="no_plan"),
-    Column("replicas", 10, "count", picked("replicas")),
-    Column("devices", 10, "count", picked("devices")),
+    Column("replicas", 10, "count", pick("replicas")),
+    Column("devices", 10, "count", pick("devices")),
     Column("nodes", 8, "count",
            '=IF({pick}="","",IF(INDEX(Estimates[device_count],{pick})<=INDEX(Estimates[node_devices],{pick}),'
            "ROUNDUP({replicas}/INT(INDEX(Estimates[node_devices],{pick})/INDEX(Estimates[device_count],{pick})),0),"
@@ -79,8 +79,8 @@ FLEET = (
     Column("month_kwh", 16, "count",
            '=IF({pick}="","",IF(ISNUMBER(INDEX(Estimates[power_w],{pick})),'
            '{replicas}*INDEX(Estimates[power_w],{pick})/1000*in_pue*in_hours,""))'),
-    Column("confidence", 19, "text", picked("confidence")),
-    Column("limited_by", 18, "text", picked("limited_by")),
+    Column("confidence", 19, "text", pick("confidence")),
+    Column("limited_by", 18, "text", pick("limited_by")),
     Column("accelerator_no", 8, "count", is_helper=True),
     Column("pick", 10, "count",
            f'=IFERROR(MATCH({MINIFS}(Estimates[key],Estimates[accelerator_no],{{accelerator_no}}),Estimates[key],0),"")',
@@ -103,8 +103,8 @@ def best(name: str, height: int, missing: str = '""') -> str:
 def fleet_sheet(book: Book, sheet: Worksheet, rows: pl.DataFrame, inputs: Inputs, of: Slice) -> None:
     """Write the sheet: what was asked, the cheapest, a row for each accelerator."""
     sheet.write_string(0, 0, book.say("workbook.fleet_title"), book.title())
-    asked(book, sheet, inputs, of)
-    headline(book, sheet, (2, 0), rows)
+    write_demand(book, sheet, inputs, of)
+    write_headline(book, sheet, (2, 0), rows)
     heights(sheet, {0: 28, 1: 18, 2: 24} | dict.fromkeys(range(TOP + 1, TOP + 1 + rows.height), ROW_HEIGHT))
     head(book, sheet, FLEET, TOP, "workbook_fleet")
     last = TOP + rows.height
@@ -122,9 +122,9 @@ def fleet_sheet(book: Book, sheet: Worksheet, rows: pl.DataFrame, inputs: Inputs
     paper(book, sheet, repeat=TOP)
 
 
-def asked(book: Book, sheet: Worksheet, inputs: Inputs, of: Slice) -> None:
+def write_demand(book: Book, sheet: Worksheet, inputs: Inputs, of: Slice) -> None:
     """The second line: what the fleet is for, or that an input cannot be."""
-    told = chained(
+    told = chain(
         book.say.texts["workbook.asked"],
         model="for_model",
         rate="ROUND(plan_requests_per_s,6)",
@@ -135,14 +135,14 @@ def asked(book: Book, sheet: Worksheet, inputs: Inputs, of: Slice) -> None:
         spare="in_spare",
         estimate="in_estimate",
     )
-    formula = f"=IF(inputs_ok,{told},{quoted(book.say('workbook.wrong'))})"
-    sheet.write_formula(1, 0, formula, book.note(), sentence(inputs, of, book.say))
+    formula = f"=IF(inputs_ok,{told},{formula_text(book.say('workbook.wrong'))})"
+    sheet.write_formula(1, 0, formula, book.note(), demand_text(inputs, of, book.say))
 
 
-def sentence(inputs: Inputs, of: Slice, say: Words) -> str:
+def demand_text(inputs: Inputs, of: Slice, say: Words) -> str:
     """What that line says."""
     numbers = {
-        "rate": rounded(inputs.plan_requests_per_s, 6),
+        "rate": round_half_up(inputs.plan_requests_per_s, 6),
         "prompt": of.prompt_tokens,
         "output": of.output_tokens,
         "ttft": level_of(of.ttft_levels_s, inputs.ttft_p95_s) or 0,
@@ -153,21 +153,21 @@ def sentence(inputs: Inputs, of: Slice, say: Words) -> str:
     return say("workbook.asked", **told, model=of.model, spare=inputs.spare_replicas, estimate=estimate)
 
 
-def headline(book: Book, sheet: Worksheet, place: tuple[int, int], rows: pl.DataFrame) -> None:
+def write_headline(book: Book, sheet: Worksheet, place: tuple[int, int], rows: pl.DataFrame) -> None:
     """The answer in one line: the cheapest fleet."""
     height = rows.height
     names = ("devices", "accelerator", "replicas", "plan")
     month = f'TEXT({best("usd_per_month", height, "0")},"#,##0")'
-    told = chained(book.say.texts["workbook.cheapest"], month=month, **{name: best(name, height) for name in names})
-    formula = f"=IF(COUNT({column('rank', height)})=0,{quoted(book.say('workbook.none'))},{told})"
+    told = chain(book.say.texts["workbook.cheapest"], month=month, **{name: best(name, height) for name in names})
+    formula = f"=IF(COUNT({column('rank', height)})=0,{formula_text(book.say('workbook.none'))},{told})"
     style = book.format(bold=True, font_size=12, font_color="#0B7285", indent=0)
-    sheet.write_formula(*place, formula, style, answer(rows, book.say))
+    sheet.write_formula(*place, formula, style, headline_text(rows, book.say))
 
 
-def answer(rows: pl.DataFrame, say: Words) -> str:
+def headline_text(rows: pl.DataFrame, say: Words) -> str:
     """What that line says."""
     first = rows.filter(rank=1)
     if first.is_empty():
         return say("workbook.none")
     row = first.select("devices", "accelerator", "replicas", "plan", "usd_per_month").row(0, named=True)
-    return say("workbook.cheapest", **row, month=f"{rounded(row['usd_per_month'], 0):,.0f}")
+    return say("workbook.cheapest", **row, month=f"{round_half_up(row['usd_per_month'], 0):,.0f}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.publish.workbook.cells import RED, ROW_HEIGHT, Book, heights, paper, quoted
+from pipeline.publish.workbook.cells import RED, ROW_HEIGHT, Book, formula_text, heights, paper
 from pipeline.publish.workbook.numbers import ENDS, Inputs, level_of
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Input:
     """How the spreadsheet itself guards the cell (data validation); a list has its `source` in braces."""
 
 
-def between(low: float, high: float, kind: str = "decimal") -> dict[str, Any]:
+def range_rule(low: float, high: float, kind: str = "decimal") -> dict[str, Any]:
     """A validation: numbers from low to high."""
     return {"validate": kind, "criteria": "between", "minimum": low, "maximum": high}
 
@@ -43,18 +43,18 @@ def between(low: float, high: float, kind: str = "decimal") -> dict[str, Any]:
 INPUTS = (
     Input("in_requests_per_s", "requests_per_s", "number", "AND({0}>0,{0}<=10^9)",
           {"validate": "decimal", "criteria": ">", "value": 0}),
-    Input("in_peak_factor", "peak_factor_ratio", "factor", "AND({0}>=0.001,{0}<=10^6)", between(0.001, 1_000_000)),
-    Input("in_headroom", "headroom_ratio", "share", "AND({0}>=0,{0}<=100)", between(0, 100)),
+    Input("in_peak_factor", "peak_factor_ratio", "factor", "AND({0}>=0.001,{0}<=10^6)", range_rule(0.001, 1_000_000)),
+    Input("in_headroom", "headroom_ratio", "share", "AND({0}>=0,{0}<=100)", range_rule(0, 100)),
     Input("in_spare", "spare_replicas", "count", "AND({0}>=0,{0}<=10^6,{0}=INT({0}))",
-          between(0, 1_000_000, "integer")),
-    Input("in_reserve", "interruption_ratio", "share", "AND({0}>=0,{0}<=1)", between(0, 1)),
+          range_rule(0, 1_000_000, "integer")),
+    Input("in_reserve", "interruption_ratio", "share", "AND({0}>=0,{0}<=1)", range_rule(0, 1)),
     Input("in_ttft_s", "ttft_p95_s", "number", "{0}>=MIN({ttft})", {"validate": "list", "source": "={ttft}"}),
     Input("in_tpot_ms", "tpot_p95_s", "number", "{0}>=MIN({tpot})", {"validate": "list", "source": "={tpot}"}),
     Input("in_estimate", "estimate", "number", "OR({ends})", {"validate": "list", "source": "{ends}"}),
-    Input("in_hours", "hours_per_month", "number", "AND({0}>0,{0}<=744)", between(0.01, 744)),
-    Input("in_discount", "discount_ratio", "share", "AND({0}>=0,{0}<=1)", between(0, 1)),
-    Input("in_electricity", "electricity_usd_per_kwh", "money", "AND({0}>=0,{0}<=100)", between(0, 100)),
-    Input("in_pue", "pue_ratio", "factor", "AND({0}>=1,{0}<=10)", between(1, 10)),
+    Input("in_hours", "hours_per_month", "number", "AND({0}>0,{0}<=744)", range_rule(0.01, 744)),
+    Input("in_discount", "discount_ratio", "share", "AND({0}>=0,{0}<=1)", range_rule(0, 1)),
+    Input("in_electricity", "electricity_usd_per_kwh", "money", "AND({0}>=0,{0}<=100)", range_rule(0, 100)),
+    Input("in_pue", "pue_ratio", "factor", "AND({0}>=1,{0}<=10)", range_rule(1, 10)),
 )  # fmt: skip
 CELLS = {each.name: f"$B${TOP + 2 + at}" for at, each in enumerate(INPUTS)}
 """The yellow cells by name."""
@@ -93,7 +93,7 @@ def inputs_sheet(book: Book, sheet: Worksheet, inputs: Inputs, of: Slice) -> Non
     headers(book, sheet, TOP, ("input", "value", "what", "check"))
     for at, each in enumerate(INPUTS):
         write_input(book, sheet, TOP + 1 + at, each, inputs, of)
-    row = derived(book, sheet, TOP + 2 + len(INPUTS), inputs, of)
+    row = write_derived(book, sheet, TOP + 2 + len(INPUTS), inputs, of)
     made_for(book, sheet, row + 1, of)
     paper(book, sheet)
 
@@ -123,7 +123,7 @@ def ladder(book: Book, sheet: Worksheet, of: Slice) -> None:
             sheet.write_number(TOP + 1 + row, LADDER + at, value, book.cell("number"))
 
 
-def shown(name: str, value: Any, say: Words) -> Any:
+def typed_value(name: str, value: Any, say: Words) -> Any:
     """The value of an input as people type it."""
     if name == "in_tpot_ms":
         return milliseconds(value)
@@ -133,15 +133,17 @@ def shown(name: str, value: Any, say: Words) -> Any:
 def write_input(book: Book, sheet: Worksheet, row: int, each: Input, inputs: Inputs, of: Slice) -> None:
     """One input: words, value, explanation, and a check that holds for pasted values too."""
     say = book.say
-    value = shown(each.name, getattr(inputs, each.of), say)
+    value = typed_value(each.name, getattr(inputs, each.of), say)
     sheet.write_string(row, 0, say(f"workbook_inputs.{each.name}"), book.cell("words"))
     book.write(sheet, row, 1, value, book.cell(each.shape, is_input=True, bold=True))
     sheet.write_string(row, 2, say(f"workbook_inputs_told.{each.name}"), book.cell("words", font_color="#52606D"))
     book.workbook.define_name(each.name, f"={SHEET}!{CELLS[each.name]}")
     ends = [say(f"workbook_values.{name}") for name in ENDS]
-    rule = each.rule.format(each.name, ends=",".join(f"in_estimate={quoted(name)}" for name in ends), **ranges(of))
+    rule = each.rule.format(
+        each.name, ends=",".join(f"in_estimate={formula_text(name)}" for name in ends), **ranges(of)
+    )
     number = "" if each.name == "in_estimate" else f"ISNUMBER({each.name}),"
-    must = quoted(say(f"workbook_inputs_must.{each.name}"))
+    must = formula_text(say(f"workbook_inputs_must.{each.name}"))
     check = f'=IF(IFERROR(AND({number}{rule}),FALSE),"",{must})'
     sheet.write_formula(row, 3, check, book.cell("words", font_color=RED), "")
     sheet.data_validation(row, 1, row, 1, guard(each, ends, of, say))
@@ -157,10 +159,10 @@ def guard(each: Input, ends: Sequence[str], of: Slice, say: Words) -> dict[str, 
     return each.valid | told | {"error_message": say("workbook.guard", **words)}
 
 
-def derived(book: Book, sheet: Worksheet, row: int, inputs: Inputs, of: Slice) -> int:
+def write_derived(book: Book, sheet: Worksheet, row: int, inputs: Inputs, of: Slice) -> int:
     """What the inputs come to, in named cells that other sheets use; returns the row after."""
     at, say = ranges(of), book.say
-    bad, good = (quoted(say(f"workbook_values.{name}")) for name in ("bad end", "good end"))
+    bad, good = (formula_text(say(f"workbook_values.{name}")) for name in ("bad end", "good end"))
     told = [
         ("plan_requests_per_s", "number", inputs.plan_requests_per_s,
          "=IF(inputs_ok,in_requests_per_s*in_peak_factor*(1+in_headroom),0)"),

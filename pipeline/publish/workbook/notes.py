@@ -47,7 +47,7 @@ def notes_sheet(book: Book, sheet: Worksheet, of: Slice, about: About) -> None:
     sheet.write_string(0, 0, book.say("workbook.notes_title"), book.title())
     heights(sheet, {0: 28})
     row, height = 2, LINE_HEIGHT if book.say.lang == "en" else ROW_HEIGHT  # wide letters are taller
-    for title, lines in sections(of, about, book.say):
+    for title, lines in notes_sections(of, about, book.say):
         sheet.set_row(row, 22)
         for at, text in enumerate((title, *[""] * 3)):
             book.write(
@@ -55,23 +55,23 @@ def notes_sheet(book: Book, sheet: Worksheet, of: Slice, about: About) -> None:
             )
         for line in lines:
             row += 1
-            sheet.set_row(row, height * (1 + width_of(line[1]) // LINE_LENGTH))
+            sheet.set_row(row, height * (1 + text_width(line[1]) // LINE_LENGTH))
             for at, text in enumerate(line):
                 book.write(sheet, row, at, text, book.format("words", text_wrap=at == 1, valign="top"))
         row += 2
     paper(book, sheet)
 
 
-def width_of(text: str) -> int:
+def text_width(text: str) -> int:
     """Characters of a text, the wide ones of East Asia as two.
 
-    >>> width_of("KV"), width_of("卡数")
+    >>> text_width("KV"), text_width("卡数")
     (2, 4)
     """
     return sum(1 + (east_asian_width(each) in "WF") for each in text)
 
 
-def sections(of: Slice, about: About, say: Words) -> Iterator[tuple[str, Sequence[tuple[str, ...]]]]:
+def notes_sections(of: Slice, about: About, say: Words) -> Iterator[tuple[str, Sequence[tuple[str, ...]]]]:
     """Every part of the sheet: its title, and lines of cells."""
     market = say.value("value", of.market)
     lengths = {"prompt": f"{of.prompt_tokens:,}", "output": f"{of.output_tokens:,}"}

@@ -1,6 +1,6 @@
 """The workbook's numbers in Polars: what its cells show before any spreadsheet recalculates them.
 
-Each function here says the same as formulas in workbook_estimates.py and workbook_fleet.py.
+Each function here says the same as formulas in estimates.py and fleet.py.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class Inputs:
         return self.requests_per_s * self.peak_factor_ratio * (1 + self.headroom_ratio)
 
 
-def levels(usual: Iterable[float], asked: float) -> list[float]:
+def objective_levels(usual: Iterable[float], asked: float) -> list[float]:
     """The objectives that the workbook can be set to: the usual ones and the one asked for.
 
-    >>> levels((0.25, 0.5), 0.4)
+    >>> objective_levels((0.25, 0.5), 0.4)
     [0.25, 0.4, 0.5]
     """
     return sorted({*usual, asked})
@@ -79,16 +79,16 @@ def level_of(known: Sequence[float], limit: float) -> float | None:
     return max((each for each in known if each <= limit), default=None)
 
 
-def rounded(value: float, places: int) -> float:
+def round_half_up(value: float, places: int) -> float:
     """A number rounded as spreadsheets do: halves away from zero, of the 15 digits that they see.
 
-    >>> rounded(38.7939375, 6), rounded(2.5, 0), round(2.5)
+    >>> round_half_up(38.7939375, 6), round_half_up(2.5, 0), round(2.5)
     (38.793938, 3.0, 2)
     """
     return float(Decimal(f"{value:.15g}").quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP))
 
 
-def needed(options: pl.DataFrame) -> pl.DataFrame:
+def useful_options(options: pl.DataFrame) -> pl.DataFrame:
     """The options that can be the choice for some rate, spares, price and end of the band; others are left out.
 
     At one objective on one accelerator, where all devices cost alike, a plan is of use only if none
@@ -111,7 +111,7 @@ def plan_words() -> pl.Expr:
     return pl.concat_str([formats, pl.col("engine").cast(pl.String), *ranks], separator=", ", ignore_nulls=True)
 
 
-def sized_options(estimates: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
+def size_options(estimates: pl.DataFrame, inputs: Inputs) -> pl.DataFrame:
     """Estimates with what the inputs make of them; null at other objectives than the inputs'.
 
     `working_replicas`, `replicas` (spares included), `devices`, and `key`.
@@ -140,7 +140,7 @@ def with_spares(working: pl.Expr, inputs: Inputs) -> pl.Expr:
     return working + inputs.spare_replicas + reserve
 
 
-def fleet(estimates: pl.DataFrame, prices: pl.DataFrame, inputs: Inputs, output_tokens: float) -> pl.DataFrame:
+def fleet_rows(estimates: pl.DataFrame, prices: pl.DataFrame, inputs: Inputs, output_tokens: float) -> pl.DataFrame:
     """One row for each accelerator in the order of `prices`: its fleet of the fewest devices, and what that costs.
 
     Args:
@@ -149,7 +149,7 @@ def fleet(estimates: pl.DataFrame, prices: pl.DataFrame, inputs: Inputs, output_
         inputs: what the yellow cells hold.
         output_tokens: of one request.
     """
-    found = sized_options(estimates, inputs).with_row_index("pick", 1).filter(pl.col("devices").is_not_null())
+    found = size_options(estimates, inputs).with_row_index("pick", 1).filter(pl.col("devices").is_not_null())
     best = found.sort("accelerator_no", "devices", maintain_order=True).unique(
         "accelerator_no", keep="first", maintain_order=True
     )

@@ -15,7 +15,7 @@ from pipeline.grid.replicas import replicas
 from pipeline.publish.workbook.book import write_workbook
 from pipeline.publish.workbook.inputs import Slice
 from pipeline.publish.workbook.notes import About
-from pipeline.publish.workbook.numbers import TPOT_LEVELS_S, TTFT_LEVELS_S, Inputs, levels
+from pipeline.publish.workbook.numbers import TPOT_LEVELS_S, TTFT_LEVELS_S, Inputs, objective_levels
 from pipeline.run.job import content_key
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def sources_of(catalogs: Catalogs, model: str, accelerators: Sequence[str], entr
     return told.unique(maintain_order=True).sort("what", "title", maintain_order=True)
 
 
-def exported(
+def export_workbook(
     file: Path, plan: FleetPlan, catalogs: Catalogs, as_of: date, version: str, command: str, lang: str = "en"
 ) -> pl.DataFrame:
     """Write the workbook of a plan; returns the rows of its sheet Fleet.
@@ -104,8 +104,8 @@ def exported(
         workload["prompt_tokens"],
         workload["output_tokens"],
         choice.market,
-        levels(TTFT_LEVELS_S, inputs.ttft_p95_s),
-        levels(TPOT_LEVELS_S, inputs.tpot_p95_s),
+        objective_levels(TTFT_LEVELS_S, inputs.ttft_p95_s),
+        objective_levels(TPOT_LEVELS_S, inputs.tpot_p95_s),
     )
     options = options_by_objective(demand, choice, catalogs, as_of, of)
     accelerators = options["accelerator"].unique(maintain_order=True).to_list()

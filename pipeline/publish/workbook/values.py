@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from pipeline.publish.words import words
+from pipeline.publish.words import words_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,12 +24,12 @@ SAID = {
 }
 
 
-def in_words(frame: pl.DataFrame, say: Words) -> pl.DataFrame:
+def translate(frame: pl.DataFrame, say: Words) -> pl.DataFrame:
     """A frame whose columns of words are in a language; values that the language has no word for stay."""
-    return frame.with_columns(said(pl.col(name), say, SAID[name]) for name in SAID if name in frame.columns)
+    return frame.with_columns(translate_column(pl.col(name), say, SAID[name]) for name in SAID if name in frame.columns)
 
 
-def said(values: pl.Expr, say: Words, section: str) -> pl.Expr:
+def translate_column(values: pl.Expr, say: Words, section: str) -> pl.Expr:
     """English texts in another language, found by the English text, whatever stands in its placeholders."""
     if say.lang == "en":
         return values
@@ -42,11 +42,11 @@ def said(values: pl.Expr, say: Words, section: str) -> pl.Expr:
 def pairs(section: str, say: Words) -> Iterator[tuple[str, str]]:
     """Regular expressions of a section's English texts, and what replaces them.
 
-    >>> next(pairs("workbook_plans", words("en")))
+    >>> next(pairs("workbook_plans", words_in("en")))
     ('^(?P<weights>.+?) weights, (?P<kv>.+?) KV, (?P<rest>.+?)$', '${weights} weights, ${kv} KV, ${rest}')
     """
     own = say.section(section)
-    for key, english in words("en").section(section).items():
+    for key, english in words_in("en").section(section).items():
         parts = list(Formatter().parse(english))
         pattern = "".join(pl.escape_regex(text) + (f"(?P<{name}>.+?)" if name else "") for text, name, _, _ in parts)
         names = {name: f"${{{name}}}" for _, name, _, _ in parts if name}
