@@ -136,7 +136,7 @@ def places(axis: str, entry: str, column: str, catalogs: Catalogs) -> list[tuple
         found = [*(("calibration", name, column) for name in said), *found]
     row = catalogs.frames[kind].row(by_predicate=pl.col(kind) == entry, named=True)
     if kind == "accelerator":
-        found.append(("architecture", row["architecture"], column))
+        found += [("architecture", row["architecture"], column), ("step", "default", column)]
     if kind == "format":
         found += [
             ("kernel", row[f"{group}_kernel"] or "", column.removeprefix(f"{group}_")) for group in ("dense", "expert")

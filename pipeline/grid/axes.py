@@ -63,6 +63,7 @@ def axes_of(catalogs: Catalogs, grid: Grid, as_of: date) -> Axes:
     accelerators = with_architecture(
         chosen(frames["accelerator"], "accelerator", grid.accelerators), frames["architecture"]
     )
+    accelerators = accelerators.join(the_only(frames["step"]), how="cross", maintain_order="left_right")
     accelerators = calibrated(accelerators, "accelerator", frames["calibration"])
     accelerators = accelerators.join(prices, on="accelerator", how="left", maintain_order="left")
     axes = {
@@ -82,6 +83,11 @@ def chosen(frame: pl.DataFrame, key: str, ids: Sequence[str]) -> pl.DataFrame:
     """The entries of some ids, in their order."""
     wanted = pl.DataFrame({key: list(dict.fromkeys(ids))}, schema={key: pl.String})
     return wanted.join(frame, on=key, how="left", maintain_order="left")
+
+
+def the_only(entries: pl.DataFrame) -> pl.DataFrame:
+    """The constants of a kind with one entry, in a row; nothing known where a run of before has none."""
+    return entries.drop(entries.columns[0]).head(1) if entries.height else entries.clear(1).drop(entries.columns[0])
 
 
 def with_enum(axis: pl.DataFrame, key: str) -> pl.DataFrame:
@@ -182,7 +188,7 @@ def engine_axis(engines: pl.DataFrame, accelerators: pl.DataFrame, bands: pl.Dat
     names = cs.list() - cs.by_name(BY_SIZE)
     axis = engines.with_columns(engine_version="from_version", **bits).drop(names)
     axis = without_people(with_setups(axis, grid))
-    return axis.join(bands.drop("band").head(1), how="cross", maintain_order="left_right")
+    return axis.join(the_only(bands), how="cross", maintain_order="left_right")
 
 
 def with_setups(engines: pl.DataFrame, grid: Grid) -> pl.DataFrame:

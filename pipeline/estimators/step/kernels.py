@@ -21,7 +21,8 @@ from pipeline.estimators.attention import named
 from pipeline.estimators.matrices import GROUP_OF, MATRICES, TIMES, Made
 from pipeline.estimators.step.gemm import DenseGemm, ExpertGemm, HalfGemm, overlapped
 
-KERNELS: dict[str, str] = {}
+KERNELS = {"linear_scan_s": "linear_layers"}
+"""Seconds that a layer spends, and the column that counts such layers: one kernel is a fact as it is."""
 
 
 def kernel(times: str) -> Callable[[Formula], Formula]:
@@ -53,15 +54,6 @@ def products_of(layers: str) -> Quantity:
     words = {"layers": layers, "names": ", ".join(names), "matrices": matrices}
     shape = {each: each for one in matrices for each in named(one)}
     return instance(products_s, f"{layers.removesuffix('_layers')}_products_s", words, **shape)
-
-
-@kernel(times="linear_layers")
-def linear_scan_s(hidden: Expr) -> Expr:
-    """Scan and convolution of one layer with a recurrent state: taken as 20 microseconds.
-
-    Source: step-time study, linear attention of Qwen3.5.
-    """
-    return 0.0 * hidden + 20e-6
 
 
 # ----- routed experts
@@ -142,12 +134,12 @@ def all_reduce_s(step_tokens: Expr, hidden: Expr, tp: Expr, collective_launch_s:
 
 
 @kernel(times="layer_count")
-def elementwise_s(step_tokens: Expr, hidden: Expr, reached_memory_bytes_per_s: Expr) -> Expr:
-    """Norms, rotary positions, residuals and activations of one layer: about 30 bytes a hidden unit.
+def elementwise_s(step_tokens: Expr, hidden: Expr, elementwise_bytes: Expr, reached_memory_bytes_per_s: Expr) -> Expr:
+    """Norms, rotary positions, residuals and activations of one layer.
 
     Source: step-time study, norm traffic 30 B m h / (0.8 W).
     """
-    return 37.5 * hidden * step_tokens / reached_memory_bytes_per_s
+    return elementwise_bytes * hidden * step_tokens / reached_memory_bytes_per_s
 
 
 @kernel(times="head_count")
