@@ -11,7 +11,7 @@ import statistics
 import time
 from typing import Any
 
-from pipeline.facts.config.counted import facts_of
+from pipeline.facts.config.counted import config_facts
 
 BASE: dict[str, Any] = {
     "hidden_size": 4096, "intermediate_size": 14_336, "num_hidden_layers": 32, "num_attention_heads": 32,
@@ -54,7 +54,7 @@ def seconds(config: dict[str, Any], times: int = 50) -> float:
     """CPU-seconds of one config, over some."""
     began = time.process_time()
     for _ in range(times):
-        facts_of(config)
+        config_facts(config)
     return (time.process_time() - began) / times
 
 

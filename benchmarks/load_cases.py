@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from pipeline.evidence.simulation.arrivals import Traffic, at_rate, drawn, largest_rate_simulated
+from pipeline.evidence.simulation.arrivals import Traffic, draw_requests, largest_rate_simulated, simulate_at_rate
 from pipeline.evidence.simulation.replica import Replica
-from pipeline.evidence.simulation.requests import percentiles, simulate
+from pipeline.evidence.simulation.simulate import percentiles, simulate_requests
 from pipeline.grid.load import largest_rate, under_load
 
 try:
@@ -132,17 +132,17 @@ def predicted(rows: pl.DataFrame) -> pl.DataFrame:
 def judged(task: tuple[Case, dict[str, Any], tuple[float, ...], int]) -> Iterator[dict[str, Any]]:
     """What simulation says of one case: at every load, in overload, and the largest rate."""
     case, said, loads, count = task
-    requests = drawn(case.traffic, count, case.seed)
+    requests = draw_requests(case.traffic, count, case.seed)
     for load in (*loads, *OVERLOADS):
         rate = load * said["arrivals_max_per_s"]
-        times = simulate(
+        times = simulate_requests(
             case.replica, (requests["arrival_s"] / rate).to_list(), requests["prompt_tokens"], requests["output_tokens"]
         )
         seen = {f"seen_{name}": value for name, value in percentiles(times).items()}
         yield {"seed": case.seed, "load": load, "arrivals_per_s": rate, "grows": grows(times), **seen}
     guess = said["bold_per_s"] or 0.3 * said["arrivals_max_per_s"]
     if min_ttft(case) < TTFT_SLO_S:
-        limits, again = (TTFT_SLO_S, TPOT_SLO_S), drawn(case.traffic, count, case.seed + 10_000)
+        limits, again = (TTFT_SLO_S, TPOT_SLO_S), draw_requests(case.traffic, count, case.seed + 10_000)
         first = largest_rate_simulated(case.replica, requests, *limits, guess)
         second = (
             largest_rate_simulated(case.replica, again, *limits, first or guess) if case.seed % 5 in {0, 2} else None
@@ -152,7 +152,7 @@ def judged(task: tuple[Case, dict[str, Any], tuple[float, ...], int]) -> Iterato
 
 def min_ttft(case: Case) -> float:
     """p95 of the time to first token on an idle replica."""
-    return at_rate(case.replica, drawn(case.traffic, 400, case.seed), 1e-3)["ttft_s_p95"]
+    return simulate_at_rate(case.replica, draw_requests(case.traffic, 400, case.seed), 1e-3)["ttft_s_p95"]
 
 
 def grows(times: pl.DataFrame) -> bool:
@@ -221,7 +221,7 @@ def sr_sim(case: Case) -> float:
         return math.nan
     replica, traffic = case.replica, case.traffic
     blocks = replica.kv_tokens // replica.block_tokens
-    requests = drawn(traffic, 3000, case.seed)
+    requests = draw_requests(traffic, 3000, case.seed)
     longest = int((requests["prompt_tokens"] + requests["output_tokens"]).quantile(0.99) or 1)
     cap = math.ceil(replica.slots * longest / 8192)
     line = {"W": replica.a_s, "H": replica.b_s + 8192 * replica.c_s, "chunk": replica.step_tokens}

@@ -21,7 +21,7 @@ from polars import col
 
 from pipeline.evidence.simulation.arrivals import Traffic
 from pipeline.evidence.simulation.replica import Replica
-from pipeline.evidence.simulation.requests import percentiles, simulate
+from pipeline.evidence.simulation.simulate import percentiles, simulate_requests
 from pipeline.grid.load import largest_rate
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def largest(replay: Replay, requests: pl.DataFrame) -> float:
 def seen(replay: Replay, requests: pl.DataFrame, replicas: int, routing: str = "random") -> dict[str, float]:
     """Percentiles of a replay on so many replicas."""
     lists = (requests["arrival_s"].to_list(), requests["prompt_tokens"], requests["output_tokens"])
-    return percentiles(simulate(replay.replica, *lists, replicas, routing), skip_ratio=0.0)
+    return percentiles(simulate_requests(replay.replica, *lists, replicas, routing), skip_ratio=0.0)
 
 
 def met(replay: Replay, times: dict[str, float]) -> bool:

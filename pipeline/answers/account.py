@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.answers.explain import fact_source
 from pipeline.core.units import unit_of
 from pipeline.grid.point import formulas_of, point_row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pipeline.facts.catalog import Catalogs
-    from pipeline.grid.axes import Axes
+    from pipeline.answers.provenance import Provenance
 
 ACCOUNTED = {"batch_max", "batch_max_lo", "kv_pool_bytes", "kv_pool_blocks", "kv_pool_tokens", "context_max_tokens"}
 """Quantities whose explanation begins with the account."""
@@ -60,21 +58,15 @@ CAUTION = (
 )
 
 
-def account(axes: Axes, catalogs: Catalogs, asked: Mapping[str, Any]) -> list[Line]:
-    """The lines of one plan's account, in the order in which the engine reckons.
+def account(provenance: Provenance) -> list[Line]:
+    """The lines of one plan's account, in the order in which the engine reckons."""
+    values, formulas = point_row(provenance.axes), formulas_of(provenance.axes)
 
-    Args:
-        axes: the axes of the point.
-        catalogs: where facts come from.
-        asked: what the user set, by column.
-    """
-    values, formulas = point_row(axes), formulas_of(axes)
+    def source(column: str) -> str:
+        is_made = column in formulas and column not in provenance.settings
+        return formulas[column].source if is_made else provenance.source(column)
 
-    def told(column: str) -> str:
-        q = formulas.get(column)
-        return fact_source(column, axes, catalogs, asked) if q is None or column in asked else q.source
-
-    return [Line(sign, name, values[name], unit_of(name), words, told(name)) for sign, name, words in steps(values)]
+    return [Line(sign, name, values[name], unit_of(name), words, source(name)) for sign, name, words in steps(values)]
 
 
 def steps(values: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

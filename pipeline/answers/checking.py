@@ -11,6 +11,7 @@ import polars as pl
 from pipeline.answers.store import DATABASE, STORAGE
 from pipeline.core.errors import CatalogError, RunError
 from pipeline.core.quantity import evaluate, in_order
+from pipeline.facts.catalog import ASSUMED
 from pipeline.grid.axes import model_axis
 from pipeline.grid.schema import validated
 from pipeline.grid.tables import book_for
@@ -45,10 +46,10 @@ def check_catalogs(catalogs: Catalogs) -> list[str]:
             for row in off.iter_rows(named=True)
         )
     counts = ", ".join(f"{frame.height} {kind}s" for kind, frame in catalogs.frames.items())
-    assumed = catalogs.facts.filter(source_kind="assumption").height
+    assumed = catalogs.facts.filter(pl.col("source_kind").is_in(ASSUMED)).height
     return [
         counts,
-        f"{catalogs.facts.height:,} facts with a source, {assumed:,} of them assumptions",
+        f"{catalogs.facts.height:,} facts with a source, {assumed:,} of them assumptions or defaults",
         f"shapes of all models within {TOLERANCE:.1%} of their parameters",
     ]
 
@@ -108,7 +109,7 @@ def health(catalogs: Catalogs, out: Path) -> dict[str, Any]:
         "catalogs": " and ".join(str(each) for each in (catalogs.folder, catalogs.beside) if each),
         "entries": ", ".join(f"{frame.height} {kind}s" for kind, frame in catalogs.frames.items()),
         "facts": facts.height,
-        "assumptions": facts.filter(source_kind="assumption").height,
+        "assumptions": facts.filter(pl.col("source_kind").is_in(ASSUMED)).height,
         "newest_source": str(facts["read_on"].max()),
         "oldest_price": str(prices["from_date"].min()),
         "newest_price": str(prices["from_date"].max()),

@@ -14,7 +14,7 @@ from pipeline.cli.output import as_json, plain, show, talk
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pipeline.evidence.calibration.calibrate import Calibration, Fit
+    from pipeline.evidence.calibration.fits import Calibration, Fit
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -50,13 +50,13 @@ def calibrate(files: tuple[Path, ...], out: Path, names: str, catalogs_folder: P
       printf 'llama-3.1-8b,h100,closed_loop,itl_s,2048,256,%s,%s\\n' 1 .0082 4 .0088 16 .0113 64 .0261 >> runs.csv
       capgrid calibrate runs.csv
     """  # noqa: D301
-    from pipeline.evidence.calibration.calibrate import calibration  # noqa: PLC0415
-    from pipeline.evidence.calibration.constants import chosen  # noqa: PLC0415
+    from pipeline.evidence.calibration.constants import constants_by_kind  # noqa: PLC0415
+    from pipeline.evidence.calibration.fits import calibrate_rows  # noqa: PLC0415
     from pipeline.evidence.readers.measurements import read_measurements  # noqa: PLC0415
 
-    wanted = chosen(name.strip() for name in names.split(",") if name.strip())
+    wanted = constants_by_kind(name.strip() for name in names.split(",") if name.strip())
     today = datetime.now().astimezone().date()
-    report = calibration(read_measurements(files), loaded(catalogs_folder), today, wanted)
+    report = calibrate_rows(read_measurements(files), loaded(catalogs_folder), today, wanted)
     report.warnings += [worse(fit) for fit in report.fits if not fit.improves]
     kept = [] if flags["dry_run"] else [fit for fit in report.fits if fit.improves or flags["force"]]
     write(kept, out, files)
@@ -76,11 +76,11 @@ def worse(fit: Fit) -> str:
 def write(fits: Sequence[Fit], out: Path, files: Sequence[Path]) -> None:
     """Write the constants of some fits."""
     import pipeline  # noqa: PLC0415
-    from pipeline.evidence.calibration.file import block_of, note_of, written  # noqa: PLC0415
+    from pipeline.evidence.calibration.catalog_file import block_of, note_of, write_calibrations  # noqa: PLC0415
 
     today = datetime.now().astimezone().date()
     if fits:
-        written(out, [block_of(fit, today, note_of(files, fit)) for fit in fits], pipeline.catalogs)
+        write_calibrations(out, [block_of(fit, today, note_of(files, fit)) for fit in fits], pipeline.catalogs)
 
 
 def usage(fits: Sequence[Fit], out: Path, *, dry: bool) -> str:

@@ -116,14 +116,14 @@ def prices(
     """  # noqa: D301
     import polars as pl  # noqa: PLC0415
 
-    from pipeline.facts.prices import LISTED, in_force, offers  # noqa: PLC0415
+    from pipeline.facts.prices import LISTED, offers, prices_in_force  # noqa: PLC0415
 
     catalogs = loaded(catalogs_folder)
     frames = catalogs.frames
     rows = (
         offers(frames, as_of, market, site=site)
         if market
-        else in_force(frames["price"], as_of).with_columns(price_note=pl.lit(LISTED))
+        else prices_in_force(frames["price"], as_of).with_columns(price_note=pl.lit(LISTED))
     )
     wanted: dict[str, Any] = {"accelerator": catalogs.resolve("accelerator", accelerator)} if accelerator else {}
     order = ["accelerator", "market", "device_usd_per_hour", "cloud", "devices"]

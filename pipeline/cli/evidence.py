@@ -39,19 +39,19 @@ def backtest(
       printf 'model,accelerator,quantity,value\\nllama-3.1-8b,h100,weight_bytes,16.1e9\\n' > my.csv
       capgrid backtest my.csv --by quantity
     """  # noqa: D301
-    from pipeline.evidence.backtest import as_data, sliced, unanswered  # noqa: PLC0415
-    from pipeline.evidence.predict import predicted  # noqa: PLC0415
+    from pipeline.evidence.backtest import backtest_data, errors_by, unanswered  # noqa: PLC0415
+    from pipeline.evidence.predict import predict_rows  # noqa: PLC0415
     from pipeline.evidence.readers.measurements import read_measurements  # noqa: PLC0415
 
     names = [name.strip() for name in by.split(",") if name.strip()]
-    rows = predicted(read_measurements(files), loaded(catalogs_folder), as_of)
+    rows = predict_rows(read_measurements(files), loaded(catalogs_folder), as_of)
     if predictions:
         write_rows(rows.drop("measurement_row"), predictions)
         talk(f"{rows.height} rows with predictions: {predictions}")
     if shape == "json":
-        click.echo(as_json(plain(as_data(rows, names))))
+        click.echo(as_json(plain(backtest_data(rows, names))))
         return
-    show(sliced(rows, names), shape)
+    show(errors_by(rows, names), shape)
     for row in unanswered(rows).iter_rows(named=True):
         talk(f"not answered: {row['n']} rows: {row['reason']}")
 

@@ -46,9 +46,9 @@ def import_(files: tuple[Path, ...], out: Path | None, shape: str, **stated: Any
       printf '\\n' >> bench.json
       capgrid import bench.json --accelerator h100 --out rows.csv
     """  # noqa: D301
-    from pipeline.evidence.readers.rows import imported  # noqa: PLC0415
+    from pipeline.evidence.readers.files import import_files  # noqa: PLC0415
 
-    rows = imported(files, {name: each for name, each in stated.items() if each is not None})
+    rows = import_files(files, {name: each for name, each in stated.items() if each is not None})
     if stated["accelerator"] is None:
         talk("no device is stated: add --accelerator, or rows will not be answered")
     if out is None:

@@ -100,14 +100,14 @@ def device(device: str | None, threads: int | None, clock: str, name: str | None
       capgrid measure device --help
     """  # noqa: D301
     import pipeline  # noqa: PLC0415
-    from pipeline.evidence.measure.entries import device_blocks, put  # noqa: PLC0415
-    from pipeline.evidence.measure.probe import TorchOps, probed  # noqa: PLC0415
-    from pipeline.evidence.measure.torch_ops import machine, slug  # noqa: PLC0415
+    from pipeline.evidence.measure.entries import device_blocks, put_entries  # noqa: PLC0415
+    from pipeline.evidence.measure.machine import find_machine, slug  # noqa: PLC0415
+    from pipeline.evidence.measure.probe import TorchOps, probe_device  # noqa: PLC0415
 
-    here = machine(device, threads, clock)
+    here = find_machine(device, threads, clock)
     name = name or slug(here.name)
-    found = probed(TorchOps(here), "cpu" if here.is_cpu else "cuda", talk)
-    path = put(folder, device_blocks(here, found, catalogs_of(folder), name), today(), pipeline.catalogs)
+    found = probe_device(TorchOps(here), "cpu" if here.is_cpu else "cuda", talk)
+    path = put_entries(folder, device_blocks(here, found, catalogs_of(folder), name), today(), pipeline.catalogs)
     show(found.table(), shape)
     talk(f"{here.name} is {name} in {path}: use it with --accelerator {name} --catalogs {folder}")
 
@@ -154,17 +154,19 @@ def measure_model(out: Path, picture: Path | None, held_out: tuple[int, ...], fo
       capgrid measure model --help
     """  # noqa: D301
     import pipeline  # noqa: PLC0415
-    from pipeline.evidence.measure.experiment import measured  # noqa: PLC0415
+    from pipeline.evidence.measure.experiment import run_experiment  # noqa: PLC0415
+    from pipeline.evidence.measure.machine import find_machine, slug  # noqa: PLC0415
     from pipeline.evidence.measure.picture import check_ending  # noqa: PLC0415
-    from pipeline.evidence.measure.shapes import shape_of  # noqa: PLC0415
-    from pipeline.evidence.measure.torch_ops import machine, slug  # noqa: PLC0415
+    from pipeline.evidence.measure.shapes import resolve_shape  # noqa: PLC0415
 
     check_ending(picture)
     plan = planned(**asked)
-    here = machine(asked["device"], asked["threads"], asked["clock"])
+    here = find_machine(asked["device"], asked["threads"], asked["clock"])
     name = asked["name"] or slug(here.name)
-    model, config = shape_of(asked["model"], asked["config"], catalogs_of(folder), folder, today(), pipeline.catalogs)
-    rows, ended = measured(here, plan, (model, config), name, asked, talk)
+    model, config = resolve_shape(
+        asked["model"], asked["config"], catalogs_of(folder), folder, today(), pipeline.catalogs
+    )
+    rows, ended = run_experiment(here, plan, (model, config), name, asked, talk)
     files = written(rows, out, held_out)
     talk(ENDED[ended])
     if name in catalogs_of(folder).frames["accelerator"]["accelerator"]:
@@ -213,13 +215,13 @@ def written(rows: pl.DataFrame, out: Path, held_out: tuple[int, ...]) -> list[Pa
 
 def compared(files: Sequence[Path], folder: Path, picture: Path | None, shape: str) -> None:
     """Print the lines through what was measured and what was predicted, and draw both."""
-    from pipeline.evidence.measure.compare import beside, errors, lines  # noqa: PLC0415
+    from pipeline.evidence.measure.compare import fit_lines, predict_with_article, quantity_errors  # noqa: PLC0415
     from pipeline.evidence.measure.picture import draw  # noqa: PLC0415
     from pipeline.evidence.readers.measurements import read_measurements  # noqa: PLC0415
 
-    told = beside(read_measurements(files), catalogs_of(folder), today())
-    show(lines(told), shape)
-    for row in errors(told).iter_rows(named=True):
+    told = predict_with_article(read_measurements(files), catalogs_of(folder), today())
+    show(fit_lines(told), shape)
+    for row in quantity_errors(told).iter_rows(named=True):
         estimated, largest, article = (row[f"{name}_error_ratio"] for name in
                                        ("estimated_median", "estimated_largest", "article_median"))  # fmt: skip
         talk(f"{row['quantity']}: estimates {estimated:.1%} off in the median, {largest:.1%} at most; "

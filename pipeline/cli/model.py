@@ -73,9 +73,9 @@ def facts(config: Path | None, name: str, hf_id: str | None, shape: str) -> None
     Example:
       capgrid model facts config.json --json
     """  # noqa: D301
-    from pipeline.facts.config.counted import facts_of  # noqa: PLC0415
+    from pipeline.facts.config.counted import config_facts  # noqa: PLC0415
 
-    found = facts_of(config_of(config, hf_id))
+    found = config_facts(config_of(config, hf_id))
     found = {"model": name, **found} if name else found
     if shape == "json":
         click.echo(as_json(found))
@@ -90,12 +90,12 @@ def print_fields(found: dict[str, Any], shape: str) -> None:
     import polars as pl  # noqa: PLC0415
 
     from pipeline.core.units import unit_of  # noqa: PLC0415
-    from pipeline.facts.values import shown  # noqa: PLC0415
+    from pipeline.facts.values import value_text  # noqa: PLC0415
 
     def text(field: str, value: Any) -> str:
         if isinstance(value, list):
-            return "; ".join(map(shown, value))
-        return shown(value) if isinstance(value, dict) or shape != "table" else for_people(value, unit_of(field))
+            return "; ".join(map(value_text, value))
+        return value_text(value) if isinstance(value, dict) or shape != "table" else for_people(value, unit_of(field))
 
     show(pl.DataFrame([{"fact": field, "value": text(field, value)} for field, value in found.items()]), shape)
 
@@ -115,15 +115,15 @@ def add(config: Path | None, name: str, hf_id: str | None, catalogs_folder: Path
     from datetime import datetime  # noqa: PLC0415
 
     import pipeline  # noqa: PLC0415
-    from pipeline.facts.adding import added  # noqa: PLC0415
-    from pipeline.facts.config.counted import entry_of, facts_of  # noqa: PLC0415
+    from pipeline.facts.adding import add_model  # noqa: PLC0415
+    from pipeline.facts.config.counted import config_facts, entry_of  # noqa: PLC0415
 
     said = config_of(config, hf_id)
-    for warning in facts_of(said)["warnings"]:
+    for warning in config_facts(said)["warnings"]:
         click.echo(f"warning: {warning}", err=True)
     entry = {"name": name, "family": name.partition("-")[0], "hf_id": hf_id, **entry_of(said)}
     load: Callable[[Path], Any] = pipeline.catalogs
-    path = added(loaded(catalogs_folder), entry, name, datetime.now().astimezone().date(), load)
+    path = add_model(loaded(catalogs_folder), entry, name, datetime.now().astimezone().date(), load)
     click.echo(f"{name} stands in {path}")
 
 

@@ -12,7 +12,7 @@ from pipeline.cli.output import as_json, for_people, show, talk
 from pipeline.core.money import MARKETS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from datetime import date
 
     from pipeline.answers.explain import Node
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.grid.point import Point
 
 COUNT = click.IntRange(1, 10**7)
+COUNTS = ("tp", "pp", "ep", "dp", "batch")
 SHARE = click.FloatRange(0, 1, min_open=True)
 SETTINGS = {
     # options of a plan, and the facts that say what was asked for
@@ -169,12 +170,12 @@ MEASURED = (
 """Options of a plan that a start-up log states too."""
 
 
-def stated(asked: dict[str, Any]) -> dict[str, Any]:
-    """What the user typed, of what a start-up log states too."""
+def stated(asked: dict[str, Any], names: Sequence[str] = MEASURED) -> dict[str, Any]:
+    """What the user typed, of some options: of those that a start-up log states too."""
     from click.core import ParameterSource  # noqa: PLC0415
 
     ctx = click.get_current_context()
-    return {name: asked[name] for name in MEASURED if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE}
+    return {name: asked[name] for name in names if ctx.get_parameter_source(name) == ParameterSource.COMMANDLINE}
 
 
 def show_start(path: Path, asked: dict[str, Any], catalogs: Catalogs, as_of: date, shape: str) -> None:
@@ -183,11 +184,11 @@ def show_start(path: Path, asked: dict[str, Any], catalogs: Catalogs, as_of: dat
 
     from pipeline.core.units import unit_of  # noqa: PLC0415
     from pipeline.evidence.readers.logs import read_log  # noqa: PLC0415
-    from pipeline.evidence.readers.startup import compared  # noqa: PLC0415
+    from pipeline.evidence.startup import compare_start  # noqa: PLC0415
 
     start = read_log(path)
     talk(f"{path} says: {', '.join(f'{name} {value}' for name, value in start.settings.items())}")
-    rows = compared(path, start, asked, catalogs, as_of)
+    rows = compare_start(path, start, asked, catalogs, as_of)
     if shape != "table":
         show(rows, shape)
         return
@@ -223,10 +224,12 @@ def explain(
     """  # noqa: D301
     from pipeline.answers.account import ACCOUNTED, account, as_data  # noqa: PLC0415
     from pipeline.answers.explain import explained  # noqa: PLC0415
+    from pipeline.answers.provenance import Provenance, settings_of  # noqa: PLC0415
 
     asked_for, axes, catalogs = point_and_axes(asked, catalogs_folder, as_of)
-    tree = explained(quantity, axes, catalogs, asked_for.facts)
-    told = account(axes, catalogs, asked_for.facts) if quantity in ACCOUNTED else []
+    provenance = Provenance(axes, catalogs, settings_of(asked_for, stated(asked, COUNTS)))
+    tree = explained(quantity, provenance)
+    told = account(provenance) if quantity in ACCOUNTED else []
     if as_json_data:
         click.echo(as_json(tree.as_dict() | ({"account": as_data(told)} if told else {})))
         return

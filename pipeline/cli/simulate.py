@@ -70,9 +70,10 @@ def simulate(
     Example:
       capgrid simulate --model llama-3.1-8b --accelerator h100 --requests-per-s 8 --ttft-p95 1s --tpot-p95 50ms
     """  # noqa: D301
-    from pipeline.evidence.simulation.requests import simpy_module  # noqa: PLC0415
+    from pipeline.evidence.extras import library  # noqa: PLC0415
+    from pipeline.evidence.simulation.simulate import MISSING  # noqa: PLC0415
 
-    simpy_module()
+    library("simpy", MISSING)
     asked["ttft_slo_s"] = ttft_p95 or asked["ttft_slo_s"]
     asked["tpot_slo_s"] = tpot_p95 or asked["tpot_slo_s"]
     requests, variation = from_trace(trace, asked) if trace else (None, spreads(asked))
@@ -112,24 +113,24 @@ def from_trace(path: Path, asked: dict[str, Any]) -> tuple[pl.DataFrame, Variati
 def tell(axes: Axes, variation: Variation, requests: pl.DataFrame | None, asked: dict[str, Any], shape: str) -> None:
     """Simulate, and print percentiles beside the closed form's."""
     from pipeline.evidence.simulation.plan import (  # noqa: PLC0415
-        beside,
-        closed,
+        closed_form_times,
         longest_tokens,
-        planned,
         requests_for,
-        simulated,
+        simulate_plan,
+        simulation_of,
         split_scv,
+        times_side_by_side,
     )
 
     rate, count, routing, seed = (asked[name] for name in ("requests_per_s", "replicas", "routing", "seed"))
     groups = count * asked["dp"]
-    plan = planned(axes, variation, rate / groups)
+    plan = simulation_of(axes, variation, rate / groups)
     if requests is None:
         requests = requests_for(plan, axes, variation, asked["requests"], seed)
         warn_of_cuts(requests, longest_tokens(plan.replica))
-    seen = simulated(plan, requests, rate, count, routing, seed)
-    said = closed(plan, rate / groups, split_scv(variation.arrival_cv**2, groups, routing) ** 0.5)
-    rows = beside(plan, seen, said)
+    seen = simulate_plan(plan, requests, rate, count, routing, seed)
+    said = closed_form_times(plan, rate / groups, split_scv(variation.arrival_cv**2, groups, routing) ** 0.5)
+    rows = times_side_by_side(plan, seen, said)
     show(readable(rows) if shape == "table" else rows, shape)
     met = "met" if rows["is_met"].drop_nulls().all() else "missed"
     servers = f"{groups:,} {'replica' if asked['dp'] == 1 else 'data-parallel group'}{'s' * (groups > 1)}"

@@ -16,11 +16,11 @@ ANSWERED = col("reason") == ""
 SIGNED = col("predicted") / col("value") - 1
 
 
-def sliced(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+def errors_by(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
     """One row for each slice: how many rows, and the errors of those that were answered.
 
     Args:
-        rows: what predict.predicted returns.
+        rows: what predict.predict_rows returns.
         by: columns of the rows; none for one slice of everything.
 
     Raises:
@@ -53,11 +53,11 @@ def unanswered(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.filter(~ANSWERED).group_by("reason").agg(n=pl.len()).sort("n", "reason", descending=[True, False])
 
 
-def as_data(rows: pl.DataFrame, by: Sequence[str]) -> dict[str, Any]:
+def backtest_data(rows: pl.DataFrame, by: Sequence[str]) -> dict[str, Any]:
     """The whole report as plain values."""
     slices = [
         {"by": {name: row[name] for name in by}, **{name: value for name, value in row.items() if name not in by}}
-        for row in sliced(rows, by).iter_rows(named=True)
+        for row in errors_by(rows, by).iter_rows(named=True)
     ]
     return {
         "rows": rows.height,

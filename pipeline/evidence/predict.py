@@ -10,7 +10,7 @@ from polars import col
 from pipeline.core.quantity import evaluate, in_order
 from pipeline.estimators.settings import SETTINGS
 from pipeline.evidence import resolve
-from pipeline.evidence.quantities import MEASURED, needed
+from pipeline.evidence.quantities import MEASURED, inputs_of_measured
 from pipeline.grid.axes import axes_of
 from pipeline.grid.selection import PARALLEL, Grid
 from pipeline.grid.tables import book_for
@@ -39,18 +39,18 @@ ASKED = {
 COUNTS = ("tp", "pp", "ep", "dp", "batch", "prompt_tokens", "output_tokens")
 SPREAD = ("tp", "dp", "ep")
 MEAN_SHARE = 0.6
-"""Share of the outputs that a running batch holds on average, with room to breathe. Source: step-time study."""
+"""Share of the outputs that a running batch holds on average, to breathe. Source: step-time study, section 1."""
 OF_WHOLE_RUNS = ("e2e_s", "output_tokens_per_s", "total_tokens_per_s", "requests_per_s")
 """Quantities that depend on the length of outputs."""
 KINDS_OF_RUN = ("static", "closed_loop", "offline")
 NO_REASON = ""
 
 
-def predicted(rows: pl.DataFrame, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
+def predict_rows(rows: pl.DataFrame, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
     """The rows with `predicted`, its band `lo` to `hi`, the error `ape`, and the `reason` where there is none."""
     plans = with_ids(rows, catalogs)
     good = plans.filter(col("reason") == NO_REASON)
-    told = answers(good, catalogs, as_of) if good.height else good.select("measurement_row").clear()
+    told = estimate_plans(good, catalogs, as_of) if good.height else good.select("measurement_row").clear()
     empty = [pl.lit(None, pl.Float64).alias(name) for name in ("predicted", "lo", "hi") if name not in told.columns]
     whole = rows.join(plans.select("measurement_row", "reason"), on="measurement_row", how="left").join(
         told.with_columns(empty), on="measurement_row", how="left", maintain_order="left"
@@ -75,13 +75,13 @@ def with_ids(rows: pl.DataFrame, catalogs: Catalogs) -> pl.DataFrame:
         )
         .with_columns(col(name).is_null().name.prefix("has_no_") for name in ("prompt_tokens", "output_tokens"))
         .with_columns(
-            col("kv").str.to_lowercase().replace(AS_KEPT).fill_null(unstated_kv()),
+            col("kv").str.to_lowercase().replace(AS_KEPT).fill_null(default_kv()),
             col("engine").fill_null(DEFAULTS["engine"]),
             *(col(name).fill_null(1).cast(pl.Int64, strict=False) for name in COUNTS if name not in SPREAD),
-            *spread(),
+            *spread_counts(),
         )
     )
-    found = {name: lookup(name, said[name], catalogs) for name in KINDS}
+    found = {name: resolve_column(name, said[name], catalogs) for name in KINDS}
     engines = resolve.engines(said.select("engine", "engine_version").unique().iter_rows(), catalogs)
     blocks = pl.struct("engine", "engine_version").map_elements(
         lambda each: engines.get((each["engine"], each["engine_version"])), return_dtype=pl.String
@@ -93,7 +93,7 @@ def with_ids(rows: pl.DataFrame, catalogs: Catalogs) -> pl.DataFrame:
         ),
         blocks.alias("engine_id"),
     )
-    return as_possible(as_published(named, catalogs), catalogs).with_columns(reason=reason())
+    return as_possible(as_published(named, catalogs), catalogs).with_columns(reason=unanswered_reason())
 
 
 def as_published(rows: pl.DataFrame, catalogs: Catalogs) -> pl.DataFrame:
@@ -122,7 +122,7 @@ def as_possible(rows: pl.DataFrame, catalogs: Catalogs) -> pl.DataFrame:
     return told.with_columns(**meant).drop("heads", "moe_layers", "is_wide")
 
 
-def spread() -> list[pl.Expr]:
+def spread_counts() -> list[pl.Expr]:
     """How rows say that a replica is spread, as plans say it.
 
     Where attention runs data-parallel, a source's tp counts all ranks; a plan's tp those of one group.
@@ -138,22 +138,22 @@ def spread() -> list[pl.Expr]:
     return [count.cast(pl.Int64, strict=False).alias(name) for name, count in counts.items()]
 
 
-def unstated_kv() -> pl.Expr:
+def default_kv() -> pl.Expr:
     """The KV format of a run that does not state it: fp8 where the checkpoint's own arithmetic is in 8 or 4 bits.
 
-    Source: step-time study: dense runs of quantised checkpoints are closer so, by a fifth.
+    Source: step-time study, section 1: dense runs of quantised checkpoints are closer so, by a fifth.
     """
     is_run = col("kind").is_not_null()
     return pl.when(is_run & col("weights").is_in(KEPT_IN_FP8)).then(pl.lit("fp8")).otherwise(pl.lit(DEFAULTS["kv"]))
 
 
-def lookup(name: str, said: pl.Series, catalogs: Catalogs) -> dict[str, str]:
+def resolve_column(name: str, said: pl.Series, catalogs: Catalogs) -> dict[str, str]:
     """The ids of all names in one column."""
     names = said.drop_nulls().unique().to_list()
     return resolve.models(names, catalogs) if name == "model" else resolve.ids(KINDS[name], names, catalogs)
 
 
-def reason() -> pl.Expr:
+def unanswered_reason() -> pl.Expr:
     """Why a row cannot be answered; empty where it can."""
     missing = {f"{name} is not stated": col(name).is_null() for name in ("model", "accelerator")}
     unknown = {f"the catalogs know no {name} of this name": col(f"{name}_id").is_null() for name in (*KINDS, "engine")}
@@ -171,10 +171,10 @@ def reason() -> pl.Expr:
 # ----- plans
 
 
-def answers(plans: pl.DataFrame, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
+def estimate_plans(plans: pl.DataFrame, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
     """What the estimators say to each plan: measurement_row, predicted, lo, hi."""
-    frame = running(joined(plans, catalogs, as_of))
-    order = in_order(book_for(frame), needed(plans["quantity"].unique()), set(frame.columns))
+    frame = with_running_batch(join_facts(plans, catalogs, as_of))
+    order = in_order(book_for(frame), inputs_of_measured(plans["quantity"].unique()), set(frame.columns))
     made = evaluate(frame.lazy(), order)
     chosen = {
         name: pl.coalesce(
@@ -187,7 +187,7 @@ def answers(plans: pl.DataFrame, catalogs: Catalogs, as_of: date) -> pl.DataFram
     return made.select("measurement_row", **chosen).collect()
 
 
-def joined(plans: pl.DataFrame, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
+def join_facts(plans: pl.DataFrame, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
     """Every plan with the facts of its model, formats, device and engine: the axes joined, not crossed."""
     ids = {name: tuple(plans[f"{name}_id"].unique(maintain_order=True)) for name in (*KINDS, "engine")}
     grid = Grid(
@@ -195,7 +195,7 @@ def joined(plans: pl.DataFrame, catalogs: Catalogs, as_of: date) -> pl.DataFrame
         accelerators=ids["accelerator"], workloads=("chat",), parallel=(dict.fromkeys(PARALLEL, 1),), batches=(1,),
     )  # fmt: skip
     axes = axes_of(catalogs, grid, as_of)
-    frame = stated(plans, list(ids))
+    frame = plan_columns(plans, list(ids))
     for name in ids:
         facts = axes[name].with_columns(col(name).cast(pl.String)).drop(pl.selectors.starts_with("asked_"))
         frame = frame.join(facts, on=name, how="left", maintain_order="left")
@@ -203,7 +203,7 @@ def joined(plans: pl.DataFrame, catalogs: Catalogs, as_of: date) -> pl.DataFrame
     return as_run(frame).join(objectives, how="cross", maintain_order="left_right")
 
 
-def running(frame: pl.DataFrame) -> pl.DataFrame:
+def with_running_batch(frame: pl.DataFrame) -> pl.DataFrame:
     """Plans with the batch that runs: as many clients as have a place; without a stated number, as many as fit.
 
     Sequences are at different places of their output, so that the mean length decides. A plan that
@@ -223,7 +223,7 @@ def running(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def stated(plans: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+def plan_columns(plans: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     """What the rows say of each plan, under the names that formulas read."""
     return plans.select(
         "measurement_row", "quantity", "value", *COUNTS,

@@ -29,12 +29,12 @@ NOISE = re.compile(
 """Words that leave the shape of a model as it is."""
 
 
-def words(name: str) -> tuple[str, ...]:
+def shape_words(name: str) -> tuple[str, ...]:
     """The words of a model's name that say which shape it has.
 
-    >>> words("/models/RedHatAI/Meta-Llama-3.1-8B-Instruct-quantized.w8a8")
+    >>> shape_words("/models/RedHatAI/Meta-Llama-3.1-8B-Instruct-quantized.w8a8")
     ('llama', '3.1', '8b')
-    >>> words("llama-3.1-8b"), words("models--Qwen--Qwen3-14B-FP8/snapshots/0123abcd")
+    >>> shape_words("llama-3.1-8b"), shape_words("models--Qwen--Qwen3-14B-FP8/snapshots/0123abcd")
     (('llama', '3.1', '8b'), ('qwen3', '14b'))
     """
     tail = re.sub(r"/snapshots/.*", "", name.strip().rstrip("/").casefold())
@@ -46,14 +46,14 @@ def shapes(catalogs: Catalogs) -> dict[tuple[str, ...], str]:
     """Model ids by the words of every name they go by; words that mean two models mean none."""
     found: dict[tuple[str, ...], set[str]] = {}
     for name, model in catalogs.names("model").ids.items():
-        found.setdefault(words(name), set()).add(model)
+        found.setdefault(shape_words(name), set()).add(model)
     return {key: next(iter(ids)) for key, ids in found.items() if len(ids) == 1 and key}
 
 
 def models(names: Iterable[str], catalogs: Catalogs) -> dict[str, str]:
     """The ids that some names mean: by name or alias, else by the words of the base model inside the name."""
     known, by_words = catalogs.names("model").ids, shapes(catalogs)
-    found = {name: known.get(name.casefold()) or by_words.get(words(name)) for name in names}
+    found = {name: known.get(name.casefold()) or by_words.get(shape_words(name)) for name in names}
     return {name: model for name, model in found.items() if model}
 
 
@@ -80,12 +80,12 @@ def engines(asked: Iterable[tuple[str, str | None]], catalogs: Catalogs) -> Mapp
             continue
         stated = version_of(version)
         found[engine, version] = (
-            known.resolve(f"{newest}{MARK}{stated}") if stated else in_year(newest, version, catalogs)
+            known.resolve(f"{newest}{MARK}{stated}") if stated else engine_in_year(newest, version, catalogs)
         )
     return found
 
 
-def in_year(engine: str, version: str | None, catalogs: Catalogs) -> str:
+def engine_in_year(engine: str, version: str | None, catalogs: Catalogs) -> str:
     """The block of an engine that was in force in the middle of a year that a text names; else the newest."""
     year = year_of(version)
     blocks = catalogs.frames["engine"].filter(

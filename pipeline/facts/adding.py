@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import tomlkit
 
 from pipeline.core.errors import CatalogError
 from pipeline.facts.names import all_names, is_id
-from pipeline.facts.tomlfile import out_of_bounds, read_text
+from pipeline.facts.tomlfile import read_text, size_problem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,8 +23,7 @@ FILE = "models/added.toml"
 MOST_CONFIG_BYTES = 10**7
 """Of a config.json: quantisation settings of every layer may take a megabyte."""
 CONFIG, COUNTED = "huggingface-config", "computed-from-config"
-COUNTS = ("parameter_count", "tower_parameter_count", "embedding_parameter_count", "expert_parameter_count",
-          "state_bytes_per_layer", "rope_cache_bytes", "tower_is_split", "tower_tokens_max")  # fmt: skip
+COUNTS = re.compile(r"\w*parameter_count|state_bytes_per_layer|rope_cache_bytes|tower_is_split|tower_tokens_max")
 """Fields that formulas make of the config; the others stand in it."""
 
 SOURCES = {
@@ -45,7 +45,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise CatalogError([f"{path}: not valid JSON: {error}"]) from error
     if not isinstance(config, dict):
         raise CatalogError([f"{path}: is not a JSON object"])
-    if wrong := out_of_bounds(config):
+    if wrong := size_problem(config):
         raise CatalogError([f"{path}: not valid JSON: {wrong}"])
     return config
 
@@ -57,13 +57,16 @@ def entry_toml(entry: Mapping[str, Any], name: str, said: str) -> tomlkit.items.
     table.add("model", name)
     for field, value in entry.items():
         if value is not None and field != "model":
-            table.add(field, inline(value) if isinstance(value, dict) else value)
+            table.add(field, inline_table(value) if isinstance(value, dict) else value)
     table.add("source", CONFIG)
-    table.add("source_of", inline({field: COUNTED for field in COUNTS if entry.get(field) is not None}))
+    table.add(
+        "source_of",
+        inline_table({field: COUNTED for field in entry if COUNTS.fullmatch(field) and entry[field] is not None}),
+    )
     return table
 
 
-def inline(values: Mapping[str, Any]) -> tomlkit.items.InlineTable:
+def inline_table(values: Mapping[str, Any]) -> tomlkit.items.InlineTable:
     """A mapping on one line."""
     table = tomlkit.inline_table()
     table.update(values)
@@ -88,7 +91,9 @@ def check_free(catalogs: Catalogs, entry: Mapping[str, Any], name: str) -> None:
         raise CatalogError(f"the name '{each}' is taken by the model '{owner}'" for each, owner in clashes.items())
 
 
-def added(catalogs: Catalogs, entry: Mapping[str, Any], name: str, on: date, load: Callable[[Path], Catalogs]) -> Path:
+def add_model(
+    catalogs: Catalogs, entry: Mapping[str, Any], name: str, on: date, load: Callable[[Path], Catalogs]
+) -> Path:
     """Append a model to a catalog folder, and read the whole folder again to see that it stands.
 
     Args:
@@ -102,24 +107,24 @@ def added(catalogs: Catalogs, entry: Mapping[str, Any], name: str, on: date, loa
         CatalogError: the names clash, or the catalogs would not load with it; nothing is changed then.
     """
     check_free(catalogs, entry, name)
-    paths = {path: path.read_text(encoding="utf-8") if path.is_file() else None for path in places(catalogs)}
+    paths = {path: path.read_text(encoding="utf-8") if path.is_file() else None for path in changed_files(catalogs)}
     try:
-        models, sources = places(catalogs)
+        models, sources = changed_files(catalogs)
         write_entry(models, entry_toml(entry, name, f"added {on} from its config.json"))
         write_sources(sources, on)
         load(catalogs.home)
     except CatalogError:
-        restore(paths)
+        restore_files(paths)
         raise
     except OSError as error:
-        restore(paths)
+        restore_files(paths)
         raise CatalogError(
             [f"{catalogs.home}: cannot be written: {error.strerror}; copy the folder, and name it with --catalogs"]
         ) from error
     return models
 
 
-def places(catalogs: Catalogs) -> tuple[Path, Path]:
+def changed_files(catalogs: Catalogs) -> tuple[Path, Path]:
     """The files that an added model changes: its own, and the sources."""
     return catalogs.home / FILE, catalogs.folder / "sources.toml"
 
@@ -146,7 +151,7 @@ def write_sources(path: Path, on: date) -> None:
     path.write_text(tomlkit.dumps(document), encoding="utf-8")
 
 
-def restore(paths: Mapping[Path, str | None]) -> None:
+def restore_files(paths: Mapping[Path, str | None]) -> None:
     """Put files back as they were."""
     for path, text in paths.items():
         if text is None:

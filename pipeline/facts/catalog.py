@@ -21,9 +21,10 @@ from pipeline.facts.entries import (
     read_sources,
 )
 from pipeline.facts.inherited import with_versions
-from pipeline.facts.names import Names, names_of
+from pipeline.facts.names import Names, catalog_names
+from pipeline.facts.schema.fields import field_defaults
 from pipeline.facts.schema.kinds import DEFAULTS, SCHEMAS
-from pipeline.facts.values import shown
+from pipeline.facts.values import value_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -50,7 +51,7 @@ class Catalogs:
 
     def names(self, kind: str) -> Names:
         """The names of one catalog."""
-        return names_of(kind, self.frames[kind])
+        return catalog_names(kind, self.frames[kind])
 
     def resolve(self, kind: str, name: str) -> str:
         """The id that a name means in one catalog."""
@@ -77,12 +78,12 @@ def load(folder: Path, layer_kinds: Mapping[str, Sequence[str]], beside: Path | 
         for entry in read_entries(path, place, problems)
     ]
     with_versions(entries)
-    told = 0
+    wrong = 0
     for entry in entries:
         check_fields(entry, layer_kinds)
         check_sources(entry, sources)
-        told += len(entry.problems)
-        if told > MOST_PROBLEMS:  # a nearest name for each of a million takes a day
+        wrong += len(entry.problems)
+        if wrong > MOST_PROBLEMS:  # a nearest name for each of a million takes a day
             raise CatalogError([*(problem for each in entries for problem in each.problems), "and there is more"])
     problems += check_names(entries)
     problems += [problem for entry in entries for problem in entry.problems]
@@ -90,32 +91,37 @@ def load(folder: Path, layer_kinds: Mapping[str, Sequence[str]], beside: Path | 
     for kind in SCHEMAS:
         whole = [entry for entry in entries if entry.kind == kind and not entry.problems]
         try:
-            frames[kind] = frame_of(kind, whole, layer_kinds)
+            frames[kind] = catalog_frame(kind, whole, layer_kinds)
         except CatalogError as error:
             problems += error.problems
     if problems:
         note = [f"{beside}: has no sources.toml, so that it is read beside {folder}"] if beside else []
         raise CatalogError([*problems, *note])
-    return Catalogs(frames, facts_of(entries, sources), folder, beside)
+    return Catalogs(frames, provenance_of(entries, sources), folder, beside)
 
 
 # ----- frames
 
 
-def frame_of(kind: str, entries: Sequence[Entry], layer_kinds: Mapping[str, Sequence[str]]) -> pl.DataFrame:
+def catalog_frame(kind: str, entries: Sequence[Entry], layer_kinds: Mapping[str, Sequence[str]]) -> pl.DataFrame:
     """The validated frame of one catalog, left-out fields filled by their defaults."""
     schema = {name: dtype for name, (dtype, _) in columns_of(kind).items()}
     rows = [{name: e.values.get(name) for name in schema} for e in entries]
-    frame = validated(kind, pl.DataFrame(rows, schema=schema), entries)
-    for name, other in DEFAULTS.get(kind, {}).items():
-        frame = frame.with_columns(pl.col(name).fill_null(pl.col(other) if isinstance(other, str) else pl.lit(other)))
+    frame = with_defaults(kind, checked_frame(kind, pl.DataFrame(rows, schema=schema), entries))
     if kind != "model":
         return frame
     counts = {f"{each}_layers": [e.values["layers"].get(each, 0) for e in entries] for each in layer_kinds}
     return frame.with_columns(pl.Series(name, count, dtype=pl.Int64) for name, count in counts.items())
 
 
-def validated(kind: str, frame: pl.DataFrame, entries: Sequence[Entry]) -> pl.DataFrame:
+def with_defaults(kind: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """What entries leave out filled in, each field in turn: a default may be a field that has a default itself."""
+    for name, other in DEFAULTS[kind].items():
+        frame = frame.with_columns(pl.col(name).fill_null(pl.col(other) if isinstance(other, str) else pl.lit(other)))
+    return frame
+
+
+def checked_frame(kind: str, frame: pl.DataFrame, entries: Sequence[Entry]) -> pl.DataFrame:
     """The frame if every bound and law of its schema holds; else every failure, in plain words."""
     try:
         return SCHEMAS[kind].validate(frame, lazy=True)
@@ -170,27 +176,38 @@ def out_of_bounds(field: str, value: object) -> str:
 # ----- provenance
 
 
-FACTS = {"kind": pl.String, "name": pl.String, "field": pl.String, "value": pl.String, "source": pl.String,
-         "source_kind": pl.String, "source_title": pl.String, "url": pl.String, "read_on": pl.Date,
-         "file": pl.String}  # fmt: skip
+FACTS = {
+    **dict.fromkeys(["kind", "name", "field", "value", "source", "source_kind", "source_title", "url"], pl.String),
+    "read_on": pl.Date,
+    "file": pl.String,
+}
+ABOUT = ["kind", "title", "url", "read_on"]
+"""What a fact takes over from its source."""
+DEFAULT = "default"
+"""The source of a fact that its entry leaves to the schema, and the kind of that source."""
+ASSUMED = ["assumption", DEFAULT]
+"""Kinds of sources of facts that nobody measured or read of the entry itself."""
 
 
-def facts_of(entries: Sequence[Entry], sources: Mapping[str, Mapping[str, Any]]) -> pl.DataFrame:
-    """One row for every fact of every entry: what it says, and who says so."""
-    rows = [row for entry in entries for row in facts_of_entry(entry, sources)]
-    return pl.DataFrame(rows, schema=FACTS)
+def provenance_of(entries: Sequence[Entry], sources: Mapping[str, Mapping[str, Any]]) -> pl.DataFrame:
+    """One row for every fact of every entry, stated or left to a default: what it says, and who says so."""
+    rows = [row for entry in entries for row in (*stated_facts(entry, sources), *default_facts(entry))]
+    return pl.DataFrame(rows, schema=FACTS, orient="row")
 
 
-def facts_of_entry(entry: Entry, sources: Mapping[str, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """The facts of one entry."""
-    special = entry.values.get("source_of", {})
-    for name, value in entry.values.items():
-        if name in PROVENANCE or name == entry.kind:
-            continue
-        source = special.get(name, entry.values.get("source"))
-        said = sources[source]
-        yield {
-            "kind": entry.kind, "name": entry.id, "field": name, "value": shown(value), "source": source,
-            "source_kind": said["kind"], "source_title": said["title"], "url": said["url"],
-            "read_on": said["read_on"], "file": entry.file,
-        }  # fmt: skip
+def stated_facts(entry: Entry, sources: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[Any, ...]]:
+    """The facts that an entry states."""
+    for name in (each for each in entry.values if each not in {*PROVENANCE, entry.kind}):
+        source = str(entry.source_of(name))
+        about = [sources[source][each] for each in ABOUT]
+        yield entry.kind, entry.id, name, value_text(entry.values[name]), source, *about, entry.file
+
+
+def default_facts(entry: Entry) -> Iterator[tuple[Any, ...]]:
+    """The facts that an entry leaves to defaults of which the schema says why; their file is the schema."""
+    schema = SCHEMAS[entry.kind]
+    file = f"{schema.__module__.replace('.', '/')}.py"
+    for name, default in field_defaults(schema).items():
+        if default.why and name not in entry.values:
+            about = (DEFAULT, DEFAULT, f"default of the schema: {default.why}", "", None)
+            yield entry.kind, entry.id, name, value_text(default.value), *about, file

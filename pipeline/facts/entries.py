@@ -13,7 +13,7 @@ from pipeline.facts.names import all_names, is_id
 from pipeline.facts.prices import price_name
 from pipeline.facts.schema.kinds import DEFAULTS, REFERENCES, SCHEMAS
 from pipeline.facts.tomlfile import read_toml
-from pipeline.facts.values import WORDS, as_dtype, fits, words_of
+from pipeline.facts.values import WORDS, as_dtype, dtype_words, fits_dtype
 from pipeline.facts.versions import MARK
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def wrong_source(name: str, source: object) -> Iterator[str]:
     for each in sorted(SOURCE_FIELDS.keys() ^ said.keys()):
         yield f"sources.toml: '{name}': field '{each}' is {'missing' if each in SOURCE_FIELDS else 'unknown'}"
     for each, dtype in SOURCE_FIELDS.items():
-        if each in said and not fits(said[each], dtype):
+        if each in said and not fits_dtype(said[each], dtype):
             yield f"sources.toml: '{name}': {each} = {str(said[each])[:80]!r} is not {WORDS[dtype.base_type()]}"
 
 
@@ -161,13 +161,13 @@ def check_type(entry: Entry, name: str, dtype: pl.DataType) -> None:
     value = entry.values[name] = as_dtype(entry.values[name], dtype)
     if type(value) is int and abs(value) >= 2**63:
         entry.wrong(f"{name} = {str(value)[:40]}... is larger than any number here")
-    elif not fits(value, dtype):
-        entry.wrong(f"{name} = {str(value)[:80]!r} is not {words_of(dtype)}")
-    elif any(isinstance(text, str) and not (text.isprintable() and len(text) <= LONGEST) for text in texts(value)):
+    elif not fits_dtype(value, dtype):
+        entry.wrong(f"{name} = {str(value)[:80]!r} is not {dtype_words(dtype)}")
+    elif any(isinstance(text, str) and not (text.isprintable() and len(text) <= LONGEST) for text in as_values(value)):
         entry.wrong(f"{name} holds control characters, or is longer than {LONGEST}")
 
 
-def texts(value: Any) -> list[Any]:
+def as_values(value: Any) -> list[Any]:
     """A value, or what a list holds."""
     return value if isinstance(value, list) else [value]
 

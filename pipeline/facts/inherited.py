@@ -1,8 +1,8 @@
 """Engine versions: an engine is a row of blocks, each saying what changed from a version on.
 
-The first block of an engine says everything; each later one has a `from_version` and states only
-what is new, the rest is taken over. The newest block goes by the engine's name, the others by
-`engine@from_version`; `engine@version` means the block in force at that version.
+The first block of an engine says what is its own; each later one has a `from_version` and states only what is new, the
+rest is taken over. What no block states has the default of the schema. The newest block goes by the engine's name, the
+others by `engine@from_version`; `engine@version` means the block in force at that version.
 """
 
 from __future__ import annotations
@@ -57,10 +57,7 @@ def name_by_version(entry: Entry) -> None:
 
 def take_over(before: Entry, entry: Entry) -> None:
     """Give a block what it does not state, from the block before it; sources stay with their facts."""
-    stated = {name for name in entry.values if name not in OWN}
-    sources = {name: before.source_of(name) for name in before.values if name not in OWN}
+    taken = {name: value for name, value in before.values.items() if name not in entry.values.keys() | OWN}
+    sources = {name: source for name in taken if (source := before.source_of(name))}
     own = entry.values.get("source_of")
-    said = own if isinstance(own, dict) else {}
-    taken = {name: value for name, value in before.values.items() if name not in stated | OWN}
-    entry.values |= taken
-    entry.values["source_of"] = {name: sources[name] for name in taken if sources[name]} | said
+    entry.values |= {**taken, "source_of": sources | (own if isinstance(own, dict) else {})}

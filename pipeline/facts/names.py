@@ -29,10 +29,10 @@ def is_id(text: str) -> bool:
     return ID.fullmatch(text) is not None
 
 
-def dashed(name: str) -> str:
+def spell_id(name: str) -> str:
     """A name as ids are spelt: dashes for spaces and underscores, without the vendor in front.
 
-    >>> dashed("nvidia rtx 4090"), dashed("amd_instinct mi300x")
+    >>> spell_id("nvidia rtx 4090"), spell_id("amd_instinct mi300x")
     ('rtx-4090', 'instinct-mi300x')
     """
     return re.sub("[ _]+", "-", name).removeprefix("nvidia-").removeprefix("amd-").removeprefix("intel-")
@@ -52,7 +52,7 @@ class Names:
             UnknownNameError: no entry has that name; says the three nearest.
         """
         spelt = name.casefold()
-        found = self.ids.get(spelt) or self.ids.get(dashed(spelt)) or self.at_version(spelt)
+        found = self.ids.get(spelt) or self.ids.get(spell_id(spelt)) or self.at_version(spelt)
         if found is None:
             hint = f"`capgrid {LISTING.get(self.kind, self.kind + 's')}` lists them."
             raise UnknownNameError(self.kind, name, self.ids, hint=hint)
@@ -73,7 +73,7 @@ class Names:
         return known[in_force([since for since, _ in known], version)][1]
 
 
-def names_of(kind: str, frame: pl.DataFrame) -> Names:
+def catalog_names(kind: str, frame: pl.DataFrame) -> Names:
     """Every name in a catalog frame."""
     return Names(
         kind, {name.casefold(): row[kind] for row in frame.iter_rows(named=True) for name in all_names(kind, row)}

@@ -13,7 +13,7 @@ from polars import Expr
 from pipeline.core.errors import UnknownNameError
 from pipeline.core.money import HOURS_PER_MONTH, HOURS_PER_YEAR
 from pipeline.core.quantity import entered, evaluate, in_order
-from pipeline.facts.names import names_of
+from pipeline.facts.names import catalog_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,8 +81,13 @@ def device_usd_per_hour(
     )
 
 
-PARTS = (write_off_usd_per_hour, capital_usd_per_hour, upkeep_usd_per_hour, electricity_usd_per_hour,
-         hosting_usd_per_hour)  # fmt: skip
+PARTS = (
+    write_off_usd_per_hour,
+    capital_usd_per_hour,
+    upkeep_usd_per_hour,
+    electricity_usd_per_hour,
+    hosting_usd_per_hour,
+)
 """The parts of the price of an owned device."""
 BOOK = {each.__name__: entered(each) for each in (device_purchase_usd, rated_w, *PARTS, device_usd_per_hour)}
 
@@ -100,17 +105,17 @@ def site_of(frames: Mapping[str, pl.DataFrame], site: str) -> pl.DataFrame:
     known = frames["site"]
     if not known.height:
         raise UnknownNameError("site", site, [], hint="The catalogs have no [[site]]; add one.")
-    row = known.filter(site=names_of("site", known).resolve(site))
+    row = known.filter(site=catalog_names("site", known).resolve(site))
     return row.drop("name", "aliases")
 
 
-def in_force(frames: Mapping[str, pl.DataFrame], as_of: date) -> pl.DataFrame:
+def ownerships_in_force(frames: Mapping[str, pl.DataFrame], as_of: date) -> pl.DataFrame:
     """The entries of the newest day of each device that is not later than the day asked for."""
     known = frames["ownership"].filter(pl.col("from_date") <= as_of)
     return known.filter(pl.col("from_date") == pl.col("from_date").max().over("accelerator"))
 
 
-def hosts(frames: Mapping[str, pl.DataFrame], as_of: date) -> pl.DataFrame:
+def host_power(frames: Mapping[str, pl.DataFrame], as_of: date) -> pl.DataFrame:
     """Mean power of what is in a server besides its devices, for one device, owned or not.
 
     Where no entry of catalogs/ownership.toml says, HOST_RATIO of the device's rated power; a device of unknown rated
@@ -124,13 +129,13 @@ def hosts(frames: Mapping[str, pl.DataFrame], as_of: date) -> pl.DataFrame:
         `accelerator`, `host_w`.
     """
     mean = pl.col("host_w") / pl.col("devices") * pl.col("power_ratio")
-    said = in_force(frames, as_of).group_by("accelerator").agg(said_w=mean.mean())
+    said = ownerships_in_force(frames, as_of).group_by("accelerator").agg(said_w=mean.mean())
     devices = frames["accelerator"].select("accelerator", "tdp_w").drop_nulls()
     rows = devices.join(said, on="accelerator", how="left", maintain_order="left")
     return rows.select("accelerator", host_w=pl.coalesce("said_w", HOST_RATIO * pl.col("tdp_w")))
 
 
-def owned(frames: Mapping[str, pl.DataFrame], as_of: date, site: str) -> pl.DataFrame:
+def ownership_costs(frames: Mapping[str, pl.DataFrame], as_of: date, site: str) -> pl.DataFrame:
     """Every device that can be owned on a day, its cost by part; a device of unknown rated power has no cost.
 
     Of each device the newest entry that is not later; of two from one day, the cheaper.
@@ -144,7 +149,7 @@ def owned(frames: Mapping[str, pl.DataFrame], as_of: date, site: str) -> pl.Data
         UnknownNameError: no catalog has such a site.
     """
     devices = frames["accelerator"].select("accelerator", "tdp_w")
-    rows = in_force(frames, as_of).join(devices, on="accelerator").join(site_of(frames, site), how="cross")
+    rows = ownerships_in_force(frames, as_of).join(devices, on="accelerator").join(site_of(frames, site), how="cross")
     priced = evaluate(rows, in_order(BOOK, ["device_usd_per_hour"], set(rows.columns)))
     ranked = priced.drop_nulls("device_usd_per_hour").sort("accelerator", "device_usd_per_hour", "ownership")
     return ranked.unique("accelerator", keep="first", maintain_order=True)

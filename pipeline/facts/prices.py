@@ -8,7 +8,7 @@ import polars as pl
 
 from pipeline.core.errors import UnknownNameError
 from pipeline.core.money import DEFAULT_SITE, MARKETS
-from pipeline.facts.owned import owned
+from pipeline.facts.owned import ownership_costs
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ def price_name(price: Mapping[str, object]) -> str:
     return " ".join(str(price.get(each, "?")) for each in NAMED_BY)
 
 
-def in_force(prices: pl.DataFrame, as_of: date) -> pl.DataFrame:
+def prices_in_force(prices: pl.DataFrame, as_of: date) -> pl.DataFrame:
     """The newest price of each offer from that day or earlier, with its price per device."""
     newest = (
         prices.filter(pl.col("from_date") <= as_of).sort("from_date").unique(OFFER, keep="last", maintain_order=True)
@@ -65,16 +65,16 @@ def offers(
     if market not in MARKETS:
         raise UnknownNameError("market", market, MARKETS, hint=f"Markets: {', '.join(MARKETS)}.")
     if market == OWNED:
-        return as_offers(frames, as_of, site)
-    force = in_force(frames["price"], as_of)
+        return owned_offers(frames, as_of, site)
+    force = prices_in_force(frames["price"], as_of)
     force = force.filter(pl.col("cloud").is_in(list(clouds))) if clouds else force
     name = pl.concat_str([pl.col(each).cast(pl.String) for each in NAMED_BY], separator=" ")
     force = force.with_columns(price_name=name, price_note=pl.lit(LISTED))
     listed = force.filter(pl.col("market") == market)
-    return pl.concat([listed, assumed(force, listed, frames["market"].filter(market=market))])
+    return pl.concat([listed, assumed_offers(force, listed, frames["market"].filter(market=market))])
 
 
-def assumed(force: pl.DataFrame, listed: pl.DataFrame, market: pl.DataFrame) -> pl.DataFrame:
+def assumed_offers(force: pl.DataFrame, listed: pl.DataFrame, market: pl.DataFrame) -> pl.DataFrame:
     """On-demand offers at a market's share, from clouds that list no price of that market for the device."""
     shares = market.drop_nulls("on_demand_ratio").select(share="on_demand_ratio", its_market="market")
     on_demand = force.filter(pl.col("market") == "on-demand").join(listed, on=["accelerator", "cloud"], how="anti")
@@ -91,9 +91,9 @@ def assumed(force: pl.DataFrame, listed: pl.DataFrame, market: pl.DataFrame) -> 
     )
 
 
-def as_offers(frames: Mapping[str, pl.DataFrame], as_of: date, site: str) -> pl.DataFrame:
+def owned_offers(frames: Mapping[str, pl.DataFrame], as_of: date, site: str) -> pl.DataFrame:
     """Owned devices in the columns of offers: the server is the instance, the price is for all its devices."""
-    rows = owned(frames, as_of, site)
+    rows = ownership_costs(frames, as_of, site)
     return rows.with_columns(
         cloud=pl.lit(OWNED),
         market=pl.lit(OWNED),

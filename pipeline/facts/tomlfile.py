@@ -38,7 +38,7 @@ def read_toml(path: Path, shown: str) -> dict[str, Any]:
         tables = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise CatalogError([f"{shown}: not valid TOML: {error}"]) from error
-    if wrong := out_of_bounds(tables):
+    if wrong := size_problem(tables):
         raise CatalogError([f"{shown}: not valid TOML: {wrong}"])
     return tables
 
@@ -62,10 +62,10 @@ def read_text(path: Path, shown: str, most_bytes: int) -> str:
         raise CatalogError([f"{shown}: cannot be read: {getattr(error, 'strerror', None) or error}"]) from error
 
 
-def out_of_bounds(value: Any) -> str:
+def size_problem(value: Any) -> str:
     """What is wrong about the size of a value, or of what it holds; nothing where all is well.
 
-    >>> out_of_bounds({"a": [1, "x"]}), out_of_bounds([2**2000])
+    >>> size_problem({"a": [1, "x"]}), size_problem([2**2000])
     ('', 'an integer of more than 1024 bits')
     """
     level, depth = [value], 0

@@ -26,10 +26,10 @@ TYPES: dict[Any, set[type]] = {
 }
 
 
-def words_of(dtype: pl.DataType) -> str:
+def dtype_words(dtype: pl.DataType) -> str:
     """What a value of this type is called.
 
-    >>> words_of(pl.List(pl.Int64())), words_of(pl.List(pl.Float64())), words_of(pl.Float64())
+    >>> dtype_words(pl.List(pl.Int64())), dtype_words(pl.List(pl.Float64())), dtype_words(pl.Float64())
     ('a list of whole numbers', 'a list of numbers', 'a number')
     """
     numbers = {pl.Int64: "a list of whole numbers", pl.Float64: "a list of numbers"}
@@ -48,22 +48,22 @@ def as_dtype(value: Any, dtype: pl.DataType) -> Any:
     return int(value) if dtype == pl.Int64 and isinstance(value, float) and value.is_integer() else value
 
 
-def fits(value: Any, dtype: pl.DataType) -> bool:
+def fits_dtype(value: Any, dtype: pl.DataType) -> bool:
     """Whether a value can stand in a column of this type.
 
-    >>> fits(True, pl.Int64()), fits(3, pl.Float64()), fits(2**63, pl.Int64()), fits(["a", 1], pl.List(pl.String()))
-    (False, True, False, False)
+    >>> fits_dtype(True, pl.Int64()), fits_dtype(2**63, pl.Int64()), fits_dtype(["a", 1], pl.List(pl.String()))
+    (False, False, False)
     """
     kind = dtype.base_type()
     if isinstance(dtype, pl.List):
-        return isinstance(value, list) and all(fits(each, dtype.inner) for each in value)  # type: ignore[arg-type]
+        return isinstance(value, list) and all(fits_dtype(each, dtype.inner) for each in value)  # type: ignore[arg-type]
     return type(value) in TYPES[kind] and not (type(value) is int and abs(value) >= 2**63)
 
 
-def shown(value: object) -> str:
+def value_text(value: object) -> str:
     """A fact as text.
 
-    >>> shown({"full": 8, "sliding": 40}), shown(["a", "b"]), shown(True)
+    >>> value_text({"full": 8, "sliding": 40}), value_text(["a", "b"]), value_text(True)
     ('full = 8, sliding = 40', 'a, b', 'true')
     """
     if isinstance(value, dict):

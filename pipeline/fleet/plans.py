@@ -10,7 +10,7 @@ from polars import col
 
 from pipeline.core.money import HOURS_PER_MONTH
 from pipeline.estimators.money.fleet import BILL, BREAK_EVEN, FOOTPRINT, with_money
-from pipeline.facts.owned import hosts, site_of
+from pipeline.facts.owned import host_power, site_of
 from pipeline.facts.prices import interruption_ratio
 from pipeline.fleet.autoscaling import autoscaled
 from pipeline.fleet.demand import week
@@ -86,7 +86,9 @@ def priced(rows: pl.DataFrame, plan: FleetPlan, catalogs: Catalogs, as_of: date)
     frames = catalogs.frames
     mean = plan.mean_requests_per_s or plan.sizing.requests_per_s
     site = site_of(frames, plan.choice.site).select("pue_ratio", "grid_g_per_kwh")
-    known = rows.join(hosts(frames, as_of), on="accelerator", how="left", maintain_order="left").join(site, how="cross")
+    known = rows.join(host_power(frames, as_of), on="accelerator", how="left", maintain_order="left").join(
+        site, how="cross"
+    )
     busy = col("utilisation_ratio") * (col("replicas") - col("spare_replicas")) / col("replicas")
     api = plan.api
     asked = {} if api is None else {

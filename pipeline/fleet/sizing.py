@@ -31,7 +31,7 @@ class Sizing:
     plan_requests_per_s: float | None = None
     """Rate that the fleet is sized for; `requests_per_s` with headroom where left out."""
     headroom_ratio: float = 0.1
-    """What is added to the rate. Source: study of load: it covers the form's error in 9 of 10 cases."""
+    """What is added to the rate. Source: study of load, section 4: it covers the form's error in 9 of 10 cases."""
     arrival_cv: float = 1.0
     """Unevenness of all arrivals; a replica gets every n-th at random."""
     spare_replicas: int = 1
@@ -146,7 +146,7 @@ def as_load(options: pl.DataFrame) -> pl.DataFrame:
 
 
 TIGHT = 0.4
-"""Share of what a replica can finish below which a p95 hangs on single collisions. Source: study of load."""
+"""Share of what a replica can finish below which a p95 hangs on single collisions. Source: study of load, section 4."""
 TOLD = (
     "ttft_loaded_s", "ttft_p50_s", "ttft_p95_s", "ttft_p99_s", "tpot_loaded_s", "tpot_p50_s", "tpot_p95_s",
     "tpot_p99_s", "e2e_loaded_s", "e2e_p95_s", "running_batch", "load_verdict",

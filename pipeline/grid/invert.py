@@ -9,7 +9,7 @@ from polars import col
 
 Load = Callable[[pl.DataFrame], pl.Series]
 CHORDS = 5
-"""Turns that look where a chord points; they close three rows in four. Source: step-time study, inversions."""
+"""Turns that look where a chord points; they close three rows in four. Source: step-time study, section 1."""
 SECTIONS = 16
 """Parts into which a bracket is cut from then on: a turn costs as much as 40,000 looks, so few wide turns."""
 

@@ -11,7 +11,7 @@ from pipeline.core.errors import PipelineError, UnknownNameError, UsageError
 from pipeline.core.quantity import evaluate, in_order
 from pipeline.estimators.feasible import RULES
 from pipeline.facts.catalog import out_of_bounds
-from pipeline.facts.values import WORDS, as_dtype, fits
+from pipeline.facts.values import WORDS, as_dtype, fits_dtype
 from pipeline.grid.axes import axes_of
 from pipeline.grid.plan import by_grain
 from pipeline.grid.schema import ANSWERS, SHARED
@@ -96,7 +96,7 @@ def with_facts(axis: pl.DataFrame, facts: Mapping[str, Any]) -> pl.DataFrame:
     """
     facts = {name: as_dtype(value, axis.schema[name]) for name, value in facts.items() if name in axis.columns}
     for name, value in facts.items():
-        if not fits(value, axis.schema[name]) or (type(value) in {int, float} and not 0 <= value < MOST):
+        if not fits_dtype(value, axis.schema[name]) or (type(value) in {int, float} and not 0 <= value < MOST):
             raise UsageError(f"{name} = {value!r} is not {WORDS[axis.schema[name].base_type()]} from 0 to {MOST:g}")
         if wrong := out_of_bounds(name, value):
             raise UsageError(f"{name} = {value!r}: {wrong}")

@@ -14,7 +14,7 @@ from pipeline.core.money import MARKETS
 from pipeline.estimators.settings import SETTINGS
 from pipeline.facts.names import is_id
 from pipeline.facts.tomlfile import read_toml
-from pipeline.facts.values import WORDS, fits
+from pipeline.facts.values import WORDS, fits_dtype
 from pipeline.grid.demands import chosen_demands
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def allowed(setting: str, value: Any) -> bool:
     (True, False, True)
     """
     dtype = SETTINGS[setting]
-    if not fits(value, dtype):
+    if not fits_dtype(value, dtype):
         return False
     return dtype == pl.Boolean or (0 < value <= (1 if dtype == pl.Float64 else MOST_SETTING))
 

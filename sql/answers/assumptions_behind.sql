@@ -44,6 +44,6 @@ WITH chosen AS (
 SELECT DISTINCT kind, name, field, value, plans,
        round(plans / (SELECT sum(plans) FROM chosen), 2) AS plans_ratio
 FROM resting JOIN named USING (kind, name)
-WHERE source_kind = 'assumption'
+WHERE source_kind IN ('assumption', 'default')
 ORDER BY plans DESC, kind, name, field, value
 LIMIT $limit::BIGINT

@@ -17,7 +17,7 @@ from pipeline.core.money import HOURS_PER_MONTH, HOURS_PER_YEAR, MARKETS, SOLD
 from pipeline.core.units import unit_of
 from pipeline.estimators.money.fleet import BILL, BOOK, BREAK_EVEN, FOOTPRINT, with_money
 from pipeline.facts.owned import BOOK as OWNED_BOOK
-from pipeline.facts.owned import PARTS, hosts, owned, site_of
+from pipeline.facts.owned import PARTS, host_power, ownership_costs, site_of
 from pipeline.facts.prices import device_prices, interruption_ratio, offers
 from tests.support import AS_OF, catalogs
 
@@ -188,10 +188,10 @@ def test_energy_of_a_known_fleet() -> None:
 
 def test_hosts_draw_power_whether_owned_or_rented() -> None:
     """Every device of known power has a host; where no entry says, a share of its own power."""
-    told = dict(hosts(frames(), AS_OF).iter_rows())
+    told = dict(host_power(frames(), AS_OF).iter_rows())
     assert told["h100-sxm-80gb"] == pytest.approx(575 * 0.7)
     assert told["t4"] == pytest.approx(70 * 0.4)
-    assert hosts(frames(), AS_OF)["accelerator"].is_unique().all()
+    assert host_power(frames(), AS_OF)["accelerator"].is_unique().all()
 
 
 # ----- against an API
@@ -324,7 +324,9 @@ def test_an_owned_device_by_hand() -> None:
         "electricity_usd_per_hour": kw * 0.7 * 1.54 * 0.13,
         "hosting_usd_per_hour": kw * 184.06 / HOURS_PER_MONTH,
     }
-    row = owned(frames(), AS_OF, "us-average").row(by_predicate=pl.col("accelerator") == "h100-sxm-80gb", named=True)
+    row = ownership_costs(frames(), AS_OF, "us-average").row(
+        by_predicate=pl.col("accelerator") == "h100-sxm-80gb", named=True
+    )
     assert {name: row[name] for name in parts} == pytest.approx(parts)
     assert row["device_usd_per_hour"] == pytest.approx(sum(parts.values()))
     assert parts.keys() == {part.__name__ for part in PARTS}

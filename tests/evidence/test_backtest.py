@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 
 import pipeline
-from pipeline.evidence.backtest import as_data, sliced
-from pipeline.evidence.predict import predicted
+from pipeline.evidence.backtest import backtest_data, errors_by
+from pipeline.evidence.predict import predict_rows
 from pipeline.evidence.readers.measurements import read_measurements
-from pipeline.evidence.resolve import models, words
+from pipeline.evidence.resolve import models, shape_words
 from tests.conftest import AS_OF, invoke
 from tests.support import SHARED
 
@@ -55,7 +55,7 @@ def file_of(folder: Path, rows: list[dict[str, Any]], name: str = "rows.csv") ->
 
 def told(folder: Path, *rows: dict[str, Any]) -> pl.DataFrame:
     """Rows with their predictions."""
-    return predicted(read_measurements([file_of(folder, list(rows))]), pipeline.catalogs(), AS_OF)
+    return predict_rows(read_measurements([file_of(folder, list(rows))]), pipeline.catalogs(), AS_OF)
 
 
 def test_a_measured_row_is_answered_as_a_point_with_the_same_settings(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_every_catalog_name_means_its_own_model() -> None:
     names = catalogs.names("model").ids
     found = models(names, catalogs)
     assert {name: found[name] for name in names} == dict(names)
-    assert all(words(name) for name in names)
+    assert all(shape_words(name) for name in names)
 
 
 def test_errors_are_scored_by_slice(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_errors_are_scored_by_slice(tmp_path: Path) -> None:
     exact = told(tmp_path, {**START, "quantity": "weight_bytes", "value": 1.0})["predicted"].item()
     values = [exact / 1.1, exact / 0.9, exact, exact / 1.2]
     rows = told(tmp_path, *({**START, "quantity": "weight_bytes", "value": value} for value in values))
-    row = sliced(rows, ["quantity"]).row(0, named=True)
+    row = errors_by(rows, ["quantity"]).row(0, named=True)
     assert (row["n"], row["answered"]) == (4, 4)
     assert row["median_ape"] == pytest.approx(0.1)
     assert row["mape"] == pytest.approx(0.1)
@@ -213,8 +213,8 @@ AIMS = {
 @pytest.mark.skipif(not MEASUREMENTS.is_dir(), reason="no measurements beside the project")
 def test_start_up_logs_are_reproduced() -> None:
     """Every start is answered, within the aims, and no safe batch is above the logged one."""
-    rows = predicted(read_measurements([MEASUREMENTS / "memory_open.csv"]), pipeline.catalogs(), AS_OF)
-    slices = {each["by"]["quantity"]: each for each in as_data(rows, ["quantity"])["slices"]}
+    rows = predict_rows(read_measurements([MEASUREMENTS / "memory_open.csv"]), pipeline.catalogs(), AS_OF)
+    slices = {each["by"]["quantity"]: each for each in backtest_data(rows, ["quantity"])["slices"]}
     for quantity, (median, tail) in AIMS.items():
         assert slices[quantity]["answered"] == slices[quantity]["n"]
         assert slices[quantity]["median_ape"] <= median
@@ -228,12 +228,12 @@ def test_peaks_and_failures_of_other_engines_are_reproduced() -> None:
     """Peaks of transformers by format; llama.cpp's and gpt-fast's starts that ran out of memory, and that did not."""
     rows = read_measurements([MEASUREMENTS / "speed_open.csv"])
     catalogs = pipeline.catalogs()
-    peaks = predicted(rows.filter(source="qwen2.5-speed", quantity="memory_bytes"), catalogs, AS_OF)
+    peaks = predict_rows(rows.filter(source="qwen2.5-speed", quantity="memory_bytes"), catalogs, AS_OF)
     errors = dict(peaks.group_by("weights").agg(pl.col("ape").median()).iter_rows())
     assert all(error <= (0.01 if weights == "bf16" else 0.03) for weights, error in errors.items())
     starts = rows.filter(pl.col("source").is_in(["xiongjie-llamacpp", "gpt-fast-readme"])).with_columns(
         engine=pl.lit("llama.cpp"), value=(pl.col("quantity") == "oom").cast(pl.Float64), quantity=pl.lit("oom")
     )
-    answered = predicted(starts, catalogs, AS_OF).filter(pl.col("reason") == "")
+    answered = predict_rows(starts, catalogs, AS_OF).filter(pl.col("reason") == "")
     assert answered.height >= 400
     assert (answered["predicted"] == answered["value"]).mean() >= 0.99  # type: ignore[operator]

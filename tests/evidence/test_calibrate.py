@@ -17,7 +17,7 @@ from polars import col
 
 import pipeline
 from pipeline.cli.main import cli
-from pipeline.evidence.predict import predicted
+from pipeline.evidence.predict import predict_rows
 from pipeline.evidence.readers.measurements import read_measurements
 from pipeline.grid.calibrated import calibrated, setting
 from tests.conftest import AS_OF, invoke
@@ -67,7 +67,7 @@ def measured(folder: Path, rows: list[dict[str, Any]], *blocks: str, name: str =
     path = folder / name
     pl.DataFrame(rows).write_csv(path)
     truth = pipeline.catalogs(overlay(folder / "truth", *blocks)) if blocks else pipeline.catalogs()
-    values = predicted(read_measurements([path]), truth, AS_OF)["predicted"].to_list()
+    values = predict_rows(read_measurements([path]), truth, AS_OF)["predicted"].to_list()
     dice = random.Random(7)  # noqa: S311
     noisy = [value * math.exp(dice.gauss(0, NOISE)) for value in values]
     pl.DataFrame(rows).with_columns(value=pl.Series(noisy)).write_csv(path)
@@ -237,7 +237,7 @@ def test_what_does_not_improve_is_not_written(tmp_path: Path) -> None:
     path, out = tmp_path / "runs.csv", tmp_path / "mine" / "calibration.toml"
     rows = plans(["itl_s"])
     pl.DataFrame(rows).write_csv(path)
-    values = predicted(read_measurements([path]), pipeline.catalogs(), AS_OF)["predicted"]
+    values = predict_rows(read_measurements([path]), pipeline.catalogs(), AS_OF)["predicted"]
     pl.DataFrame(rows).with_columns(value=values).write_csv(path)
     said = invoke("calibrate", path, "--out", out)
     assert "does not improve" in said.stderr

@@ -14,18 +14,19 @@ import pytest
 
 import pipeline
 from pipeline.core.errors import CatalogError, PipelineError, UsageError
-from pipeline.evidence.measure.compare import beside, errors, lines
-from pipeline.evidence.measure.entries import device_blocks, put
+from pipeline.evidence.extras import library
+from pipeline.evidence.measure.compare import fit_lines, predict_with_article, quantity_errors
+from pipeline.evidence.measure.entries import device_blocks, put_entries
 from pipeline.evidence.measure.experiment import memory_limit
-from pipeline.evidence.measure.model import experiment, wake
+from pipeline.evidence.measure.machine import MISSING, Machine, find_machine, memory_limited
+from pipeline.evidence.measure.model import build_experiment, wake
 from pipeline.evidence.measure.picture import draw
-from pipeline.evidence.measure.probe import probed
-from pipeline.evidence.measure.rows import tidy
-from pipeline.evidence.measure.shapes import SMALL, SMALL_ID, config_of, shape_of
+from pipeline.evidence.measure.probe import probe_device
+from pipeline.evidence.measure.rows import tidy_rows
+from pipeline.evidence.measure.shapes import SMALL, SMALL_ID, llama_config, resolve_shape
 from pipeline.evidence.measure.sweep import OutOfMemory, Plan, Sweep, sweep
-from pipeline.evidence.measure.torch_ops import Machine, library, limited, machine
 from pipeline.evidence.readers.measurements import read_measurements
-from pipeline.facts.config.counted import facts_of
+from pipeline.facts.config.counted import config_facts
 from tests.conftest import AS_OF, invoke
 from tests.support import catalogs
 
@@ -88,7 +89,7 @@ def test_every_point_is_measured_and_told() -> None:
     told: list[str] = []
     found = sweep(FakeRunner(), Plan((2, 1), (10,), output_tokens=5, repeats=2), told.append)
     assert (found.ended, [each.batch for each in found.points]) == ("done", [1, 2])
-    rows = tidy(found.points, COMMON)
+    rows = tidy_rows(found.points, COMMON)
     assert value(rows, "ttft_s", batch=2) == pytest.approx(TTFT_S * 2 * 10)
     assert value(rows, "itl_s", batch=2) == pytest.approx(TOKEN_S)
     assert value(rows, "memory_bytes", batch=2, output_tokens=5) == WEIGHT_BYTES + 2 * SEQUENCE_BYTES
@@ -109,7 +110,7 @@ def test_memory_is_measured_before_anything_is_timed() -> None:
 def test_a_batch_out_of_memory_is_a_row_and_larger_ones_are_left_out() -> None:
     """The article's last point; a device is not asked for what is known not to fit."""
     runner = FakeRunner(room=2)
-    rows = tidy(run(runner, batches=(1, 2, 4, 8)).points, COMMON)
+    rows = tidy_rows(run(runner, batches=(1, 2, 4, 8)).points, COMMON)
     assert rows.filter(quantity="oom", value=1.0).select("batch", "prompt_tokens").rows() == [(4, 10)]
     assert sorted(set(rows.filter(quantity="oom", value=0.0)["batch"])) == [1, 2]
     assert max(batch for _, batch, *_ in runner.calls) == 4
@@ -127,7 +128,7 @@ def test_a_batch_whose_memory_was_measured_is_not_out_of_memory_later() -> None:
             self.room = 2
             return super().token_s(batch, prompt_tokens, output_tokens)
 
-    rows = tidy(run(Broken()).points, COMMON)
+    rows = tidy_rows(run(Broken()).points, COMMON)
     assert set(rows.filter(quantity="oom")["value"]) == {0.0}
     assert set(rows.filter(quantity="memory_bytes")["batch"]) == {1, 2, 4}
     assert set(rows.filter(quantity="ttft_s")["batch"]) == {1, 2}
@@ -136,7 +137,7 @@ def test_a_batch_whose_memory_was_measured_is_not_out_of_memory_later() -> None:
 def test_ctrl_c_keeps_what_was_measured() -> None:
     """12 runs of memory, then 7 of the first point: the second point has no times."""
     found = run(FakeRunner(stops_after=12 + 7))
-    rows = tidy(found.points, COMMON)
+    rows = tidy_rows(found.points, COMMON)
     assert found.ended == "stopped"
     assert rows.filter(quantity="ttft_s").select("batch", "prompt_tokens").rows() == [(1, 10)]
     assert rows.filter(quantity="memory_bytes").height == 2 * 6
@@ -153,7 +154,7 @@ def test_a_time_that_is_over_ends_the_sweep() -> None:
 
 def test_a_row_says_how_far_its_repeats_lie_apart() -> None:
     """A median alone hides a machine that others use."""
-    quiet, noisy = (tidy(run(FakeRunner(noise=noise)).points, COMMON) for noise in ((1.0,), (1.0, 1.2, 1.5)))
+    quiet, noisy = (tidy_rows(run(FakeRunner(noise=noise)).points, COMMON) for noise in ((1.0,), (1.0, 1.2, 1.5)))
     assert quiet["spread_ratio"].drop_nulls().max() == 0.0
     assert noisy.filter(quantity="ttft_s")["spread_ratio"].max() > 0.1
     assert set(noisy.filter(quantity="ttft_s")["repeats"]) == {3}
@@ -165,13 +166,13 @@ def test_a_row_says_how_far_its_repeats_lie_apart() -> None:
 def measured(tmp_path: Path, runner: FakeRunner, **plan: Any) -> pl.DataFrame:
     """Rows as backtest reads them."""
     path = tmp_path / "rows.csv"
-    tidy(run(runner, **plan).points, COMMON).write_csv(path)
+    tidy_rows(run(runner, **plan).points, COMMON).write_csv(path)
     return read_measurements([path])
 
 
 def test_lines_are_those_of_the_device_the_article_and_the_estimate(tmp_path: Path) -> None:
     """Slope and intercept as put in; the article's slope is its formula's."""
-    told = lines(beside(measured(tmp_path, FakeRunner(), prompts=(100,)), catalogs(), AS_OF))
+    told = fit_lines(predict_with_article(measured(tmp_path, FakeRunner(), prompts=(100,)), catalogs(), AS_OF))
     ttft = told.filter(quantity="ttft_s").row(0, named=True)
     assert ttft["measured_slope"] == pytest.approx(TTFT_S * 100)
     assert ttft["measured_r2"] == pytest.approx(1.0)
@@ -189,18 +190,18 @@ def test_lines_are_those_of_the_device_the_article_and_the_estimate(tmp_path: Pa
 
 def test_one_batch_makes_no_line(tmp_path: Path) -> None:
     """Nor does it fail."""
-    told = beside(measured(tmp_path, FakeRunner(), batches=(2,)), catalogs(), AS_OF)
-    assert lines(told).is_empty()
-    assert set(errors(told)["quantity"]) == {"ttft_s", "itl_s", "memory_bytes"}
+    told = predict_with_article(measured(tmp_path, FakeRunner(), batches=(2,)), catalogs(), AS_OF)
+    assert fit_lines(told).is_empty()
+    assert set(quantity_errors(told)["quantity"]) == {"ttft_s", "itl_s", "memory_bytes"}
 
 
 def test_rows_that_cannot_be_estimated_say_why(tmp_path: Path) -> None:
     """An unknown device is the usual reason."""
     rows = measured(tmp_path, FakeRunner()).with_columns(accelerator=pl.lit("abacus"))
     with pytest.raises(PipelineError, match="accelerator"):
-        beside(rows, catalogs(), AS_OF)
+        predict_with_article(rows, catalogs(), AS_OF)
     with pytest.raises(PipelineError, match="no row of ttft_s"):
-        beside(rows.filter(quantity="oom"), catalogs(), AS_OF)
+        predict_with_article(rows.filter(quantity="oom"), catalogs(), AS_OF)
 
 
 @pytest.mark.parametrize("ending", ["svg", "html", "png"])
@@ -209,7 +210,7 @@ def test_the_picture_shows_measured_and_estimated(tmp_path: Path, ending: str) -
     pytest.importorskip("altair", reason="the extra `report` is not installed")
     pytest.importorskip("vl_convert", reason="the extra `report` is not installed")
     path = tmp_path / f"picture.{ending}"
-    draw(beside(measured(tmp_path, FakeRunner()), catalogs(), AS_OF), path, "A fake device")
+    draw(predict_with_article(measured(tmp_path, FakeRunner()), catalogs(), AS_OF), path, "A fake device")
     made = path.read_bytes()
     if ending == "png":
         assert made.startswith(b"\x89PNG")
@@ -259,8 +260,8 @@ def entered(folder: Path, device: str = "abacus", **machine: Any) -> Path:
     """The folder with a fake machine's entries."""
     here: Any = SimpleNamespace(**(vars(FAKE) | machine))
     kind = "cpu" if here.is_cpu else "cuda"
-    blocks = device_blocks(here, probed(FakeOps(), kind, lambda _: None), catalogs(), device)
-    return put(folder, blocks, AS_OF, pipeline.catalogs)
+    blocks = device_blocks(here, probe_device(FakeOps(), kind, lambda _: None), catalogs(), device)
+    return put_entries(folder, blocks, AS_OF, pipeline.catalogs)
 
 
 def test_a_measured_device_stands_in_the_catalogs(tmp_path: Path) -> None:
@@ -313,7 +314,7 @@ def test_a_gpu_of_a_known_architecture_brings_none_of_its_own(tmp_path: Path) ->
 def test_a_device_without_16_bit_products_is_refused() -> None:
     """Estimates have nothing to go by."""
     with pytest.raises(PipelineError, match="16-bit"):
-        probed(FakeOps(forms=("fp32",)), "cpu", lambda _: None)
+        probe_device(FakeOps(forms=("fp32",)), "cpu", lambda _: None)
 
 
 # ----- shapes
@@ -322,19 +323,19 @@ def test_a_device_without_16_bit_products_is_refused() -> None:
 def test_the_small_shape_is_counted_and_entered_once(tmp_path: Path) -> None:
     """134 million parameters; a second call finds it."""
     folder = tmp_path / "mine"
-    assert facts_of(SMALL)["parameter_count"] == 134_105_856
-    name, config = shape_of("small", None, catalogs(), folder, AS_OF, pipeline.catalogs)
+    assert config_facts(SMALL)["parameter_count"] == 134_105_856
+    name, config = resolve_shape("small", None, catalogs(), folder, AS_OF, pipeline.catalogs)
     assert (name, config) == (SMALL_ID, SMALL)
     text = (folder / "measured.toml").read_text("utf-8")
-    shape_of("small", None, pipeline.catalogs(folder), folder, AS_OF, pipeline.catalogs)
+    resolve_shape("small", None, pipeline.catalogs(folder), folder, AS_OF, pipeline.catalogs)
     assert (folder / "measured.toml").read_text("utf-8") == text
 
 
 def test_a_plain_llama_of_the_catalogs_can_be_built(tmp_path: Path) -> None:
     """Its config counts as many parameters as its entry; nothing is written."""
-    name, config = shape_of("meta-llama/Llama-2-7b-hf", None, catalogs(), tmp_path / "x", AS_OF, pipeline.catalogs)
+    name, config = resolve_shape("meta-llama/Llama-2-7b-hf", None, catalogs(), tmp_path / "x", AS_OF, pipeline.catalogs)
     assert name == "llama-2-7b"
-    assert facts_of(dict(config))["parameter_count"] == 6_738_415_616
+    assert config_facts(dict(config))["parameter_count"] == 6_738_415_616
     assert not (tmp_path / "x").exists()
 
 
@@ -342,7 +343,7 @@ def test_a_plain_llama_of_the_catalogs_can_be_built(tmp_path: Path) -> None:
 def test_other_shapes_need_their_config(model: str) -> None:
     """The catalog has no switch for every detail of a class."""
     with pytest.raises(PipelineError, match="--config"):
-        config_of(catalogs().frames["model"].filter(model=model).row(0, named=True))
+        llama_config(catalogs().frames["model"].filter(model=model).row(0, named=True))
 
 
 def test_a_config_needs_a_name_of_its_own(tmp_path: Path) -> None:
@@ -350,9 +351,9 @@ def test_a_config_needs_a_name_of_its_own(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(json.dumps(SMALL), encoding="utf-8")
     with pytest.raises(UsageError, match="--shape ID"):
-        shape_of("small", path, catalogs(), tmp_path / "mine", AS_OF, pipeline.catalogs)
+        resolve_shape("small", path, catalogs(), tmp_path / "mine", AS_OF, pipeline.catalogs)
     with pytest.raises(CatalogError, match="taken"):
-        shape_of("llama-7b", path, catalogs(), tmp_path / "mine", AS_OF, pipeline.catalogs)
+        resolve_shape("llama-7b", path, catalogs(), tmp_path / "mine", AS_OF, pipeline.catalogs)
 
 
 # ----- the machine
@@ -469,9 +470,9 @@ def test_a_small_model_runs_from_end_to_end(tmp_path: Path) -> None:
 @needs_torch
 def test_each_token_is_timed_and_memory_grows_with_the_batch() -> None:
     """As many stamps as tokens, in order."""
-    here = machine("cpu", 1, "process")
+    here = find_machine("cpu", 1, "process")
     wake(here, "fp32")
-    runner = experiment(here, SMALL | {"num_hidden_layers": 1}, "fp32")
+    runner = build_experiment(here, SMALL | {"num_hidden_layers": 1}, "fp32")
     small, large = runner.peak_bytes(1, 64, 2), runner.peak_bytes(32, 64, 2)
     assert large > small > runner.weight_bytes > 0
     stamps = runner.token_s(2, 8, 4)
@@ -482,8 +483,8 @@ def test_each_token_is_timed_and_memory_grows_with_the_batch() -> None:
 @needs_torch
 def test_a_processors_memory_can_be_bounded() -> None:
     """A batch beyond the limit fails, and not the machine; afterwards there is room again."""
-    torch, here = library("torch"), machine("cpu", 1, "wall")
-    with limited(200 * 10**6), pytest.raises(OutOfMemory), here.watched():
+    torch, here = library("torch", MISSING), find_machine("cpu", 1, "wall")
+    with memory_limited(200 * 10**6), pytest.raises(OutOfMemory), here.watched():
         torch.ones(10**9)
     assert torch.ones(10**8).numel() == 10**8
 
@@ -492,4 +493,4 @@ def test_a_processors_memory_can_be_bounded() -> None:
 def test_processor_time_is_for_one_thread() -> None:
     """Of two, the sum is no time that anybody waits."""
     with pytest.raises(UsageError, match="--threads 1"):
-        machine("cpu", 2, "process")
+        find_machine("cpu", 2, "process")

@@ -11,8 +11,8 @@ import pytest
 
 import pipeline
 from pipeline.core.places import bundled
-from pipeline.evidence.backtest import sliced
-from pipeline.evidence.predict import predicted
+from pipeline.evidence.backtest import errors_by
+from pipeline.evidence.predict import predict_rows
 from pipeline.evidence.readers.measurements import NEEDED, OPTIONAL, read_measurements
 from tests.conftest import AS_OF, invoke
 from tests.support import ROOT
@@ -29,7 +29,7 @@ MARKED["README.md"] = ["accuracy"]
 @pytest.fixture(scope="module")
 def rows() -> pl.DataFrame:
     """Every published figure beside its estimate."""
-    return predicted(read_measurements([PUBLISHED]), pipeline.catalogs(), AS_OF)
+    return predict_rows(read_measurements([PUBLISHED]), pipeline.catalogs(), AS_OF)
 
 
 def test_the_set_is_small_and_of_many_kinds(rows: pl.DataFrame) -> None:
@@ -62,11 +62,11 @@ def test_every_figure_is_answered(rows: pl.DataFrame) -> None:
 
 def test_errors_stay_where_they_were(rows: pl.DataFrame) -> None:
     """Generous bounds: what breaks them is a mistake in a formula or a catalog, not a new constant."""
-    whole = sliced(rows.filter(kind="static"), []).row(0, named=True)
+    whole = errors_by(rows.filter(kind="static"), []).row(0, named=True)
     assert whole["median_ape"] <= 0.15
     assert whole["mape"] <= 0.35
     assert whole["coverage_80"] >= 0.6
-    for each in sliced(rows, ["engine"]).iter_rows(named=True):
+    for each in errors_by(rows, ["engine"]).iter_rows(named=True):
         assert each["median_ape"] <= 0.4, each["engine"]
 
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from pipeline.evidence.quantities import MEASURED
-from pipeline.evidence.readers.rows import imported
+from pipeline.evidence.readers.files import import_files
 from tests.conftest import invoke
 from tests.support import LOGS
 
@@ -19,7 +19,7 @@ SAMPLES = Path(__file__).parent / "samples"
 
 def rows(name: str, **stated: Any) -> pl.DataFrame:
     """The rows of one sample."""
-    return imported([SAMPLES / name], stated)
+    return import_files([SAMPLES / name], stated)
 
 
 def numbers(frame: pl.DataFrame) -> dict[str, float]:
@@ -56,7 +56,7 @@ def test_how_requests_came_decides_the_kind(tmp_path: Path, offered: dict[str, A
     said = json.loads((SAMPLES / "vllm-bench.json").read_text("utf-8")) | offered
     path = tmp_path / "bench.json"
     path.write_text(json.dumps(said), encoding="utf-8")
-    frame = imported([path], {})
+    frame = import_files([path], {})
     assert set(frame["kind"]) == kinds
     if "offline" in kinds:
         assert set(frame.filter(kind="offline")["quantity"]) == {
@@ -71,7 +71,7 @@ def test_results_that_were_appended_are_all_read(tmp_path: Path) -> None:
     said = json.loads((SAMPLES / "vllm-bench.json").read_text("utf-8"))
     path = tmp_path / "bench.jsonl"
     path.write_text("\n".join(json.dumps(said | {"max_concurrency": n}) for n in (1, 2, 4)), encoding="utf-8")
-    assert imported([path], {})["batch"].unique().sort().to_list() == [1, 2, 4]
+    assert import_files([path], {})["batch"].unique().sort().to_list() == [1, 2, 4]
 
 
 def test_every_strategy_of_guidellm_is_a_run() -> None:
@@ -111,7 +111,7 @@ def test_aiperf_and_its_forerunner_state_units(name: str, clients: int) -> None:
 
 def test_a_start_up_log_gives_memory() -> None:
     """The reader of `capgrid point --engine-log` reads it."""
-    frame = imported([LOGS / "vllm-0.19.log"], {"accelerator": "h100"})
+    frame = import_files([LOGS / "vllm-0.19.log"], {"accelerator": "h100"})
     assert numbers(frame)["kv_pool_bytes"] == pytest.approx(41.52 * 2**30)
     assert set(frame["model"]) == {"Qwen/Qwen3-14B"}
     assert set(frame["accelerator"]) == {"h100"}
@@ -129,7 +129,7 @@ def test_clients_that_a_file_does_not_state_make_a_closed_loop(tmp_path: Path) -
     said = json.loads((SAMPLES / "vllm-bench.json").read_text("utf-8")) | {"max_concurrency": None}
     path = tmp_path / "bench.json"
     path.write_text(json.dumps(said), encoding="utf-8")
-    frame = imported([path], {"batch": 32})
+    frame = import_files([path], {"batch": 32})
     assert set(frame.select("kind", "batch").rows()) == {("closed_loop", 32)}
 
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import PipelineError, UnknownNameError, UsageError
 from pipeline.core.places import bundled
-from pipeline.evidence.simulation.arrivals import Traffic, at_rate, drawn, largest_rate_simulated
+from pipeline.evidence.simulation.arrivals import Traffic, draw_requests, largest_rate_simulated, simulate_at_rate
 from pipeline.evidence.simulation.replica import Replica
-from pipeline.evidence.simulation.requests import ROUTINGS, percentiles, simulate
+from pipeline.evidence.simulation.simulate import ROUTINGS, percentiles, simulate_requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,12 +30,12 @@ FLAT = Replica(a_s=0.01)
 
 def run(replica: Replica, arrivals: list[float], prompts: list[int], outputs: list[int], **more: Any) -> pl.DataFrame:
     """Simulate requests that are listed."""
-    return simulate(replica, arrivals, prompts, outputs, **more)
+    return simulate_requests(replica, arrivals, prompts, outputs, **more)
 
 
 def poisson(requests_per_s: float, count: int, traffic: Traffic, seed: int = 1) -> dict[str, Any]:
     """Requests at a rate, as arguments of simulate."""
-    requests = drawn(traffic, count, seed)
+    requests = draw_requests(traffic, count, seed)
     return {
         "arrivals_s": (requests["arrival_s"] / requests_per_s).to_list(),
         "prompt_tokens": requests["prompt_tokens"],
@@ -155,7 +155,7 @@ def test_a_shared_step_does_not_feel_the_law_of_lengths(spread: float) -> None:
         Replica(a_s=0.007, b_s=2e-4, slots=4000), *poisson(30.0, 20_000, Traffic(1, 100, output_cv=spread)).values()
     )
     late = rows.slice(2000)
-    outputs = drawn(Traffic(1, 100, output_cv=spread), 20_000, 1)["output_tokens"]
+    outputs = draw_requests(Traffic(1, 100, output_cv=spread), 20_000, 1)["output_tokens"]
     rho = 30.0 * outputs.mean() * 2e-4
     assert late["e2e_s"].mean() / outputs.slice(2000).mean() == pytest.approx(0.0072 / (1 - rho), rel=0.06)
 
@@ -346,7 +346,7 @@ def test_traffic_that_cannot_be_is_refused() -> None:
 
 def test_drawn_requests_have_the_means_and_spreads_that_were_asked_for() -> None:
     """Of 100,000 requests, within 3 %."""
-    requests = drawn(Traffic(1000, 300, 2.0, 0.5, 1.0), 100_000, 5)
+    requests = draw_requests(Traffic(1000, 300, 2.0, 0.5, 1.0), 100_000, 5)
     gaps = requests["arrival_s"].diff().drop_nulls()
     for values, mean, cv in ((gaps, 1, 2), (requests["prompt_tokens"], 1000, 0.5), (requests["output_tokens"], 300, 1)):
         assert values.mean() == pytest.approx(mean, rel=0.03)
@@ -355,10 +355,10 @@ def test_drawn_requests_have_the_means_and_spreads_that_were_asked_for() -> None
 
 def test_the_largest_rate_is_where_the_objective_is_just_met() -> None:
     """A little less meets it, a little more does not; and none does where an idle replica is too slow."""
-    replica, requests = Replica(**LINE), drawn(Traffic(512, 256, 1.0, 1.0, 1.0), 3000, 2)
+    replica, requests = Replica(**LINE), draw_requests(Traffic(512, 256, 1.0, 1.0, 1.0), 3000, 2)
     rate = largest_rate_simulated(replica, requests, 0.3, 0.02, 5.0)
-    assert at_rate(replica, requests, rate * 0.97)["tpot_s_p95"] <= 0.02
-    assert at_rate(replica, requests, rate * 1.03)["tpot_s_p95"] > 0.02
+    assert simulate_at_rate(replica, requests, rate * 0.97)["tpot_s_p95"] <= 0.02
+    assert simulate_at_rate(replica, requests, rate * 1.03)["tpot_s_p95"] > 0.02
     assert largest_rate_simulated(replica, requests.head(300), 0.3, 0.001, 5.0) == 0.0
 
 
@@ -385,8 +385,8 @@ def test_closed_forms_agree_with_the_simulation_where_no_limit_binds(
     limits = {"arrivals_per_s": rate, "ttft_slo_s": 1.0, "tpot_slo_s": 0.05}
     row = closed_row(replica, burst) | limits
     said = under_load(pl.DataFrame([row])).row(0, named=True)
-    requests = drawn(traffic, 10_000, 8)
-    seen = at_rate(replica, requests, rate)
+    requests = draw_requests(traffic, 10_000, 8)
+    seen = simulate_at_rate(replica, requests, rate)
     for name, column in (("ttft", "ttft_loaded_s"), ("tpot", "tpot_loaded_s"), ("e2e", "e2e_loaded_s")):
         assert said[column] == pytest.approx(seen[f"{name}_s_mean"], rel=within)
         assert said[f"{name}_p95_s"] == pytest.approx(seen[f"{name}_s_p95"], rel=0.2)
@@ -403,7 +403,7 @@ def test_bursts_find_their_mates_in_the_batch() -> None:
         replica, traffic = Replica(**LINE, slots=32), Traffic(512, 256, burst, 1.0, 1.0)
         row = closed_row(replica, burst) | {"slots": 32, "ttft_slo_s": 1.0, "tpot_slo_s": 0.05}
         rates.append(largest_rate(pl.DataFrame([row]), cautious=False).item())
-        seen = largest_rate_simulated(replica, drawn(traffic, 8_000, 21), 1.0, 0.05, rates[-1])
+        seen = largest_rate_simulated(replica, draw_requests(traffic, 8_000, 21), 1.0, 0.05, rates[-1])
         assert rates[-1] == pytest.approx(seen, rel=within)
     assert rates == sorted(rates, reverse=True)
 

@@ -10,9 +10,9 @@ import pytest
 
 from pipeline.core.quantity import evaluate, in_order
 from pipeline.estimators.load.book import load_book
-from pipeline.evidence.simulation.arrivals import Traffic, drawn
+from pipeline.evidence.simulation.arrivals import Traffic, draw_requests
 from pipeline.evidence.simulation.replica import Replica
-from pipeline.evidence.simulation.requests import percentiles, simulate
+from pipeline.evidence.simulation.simulate import percentiles, simulate_requests
 from pipeline.fleet.options import Choice, Demand, options_for
 from pipeline.fleet.pools import MOST_WORKERS, STAGE
 from pipeline.fleet.sizing import Sizing, replicas_needed, sized
@@ -41,7 +41,7 @@ def test_a_prompt_waits_as_long_as_in_a_simulation(load: float, burst: float, sp
     base, token, prompt = 1e-9, 5e-5, 1000
     alone = base + token * prompt
     traffic = Traffic(prompt, 1, burst, spread, 0.0, 60_000)
-    requests = drawn(traffic, 60_000, 7)
+    requests = draw_requests(traffic, 60_000, 7)
     server = Replica(base, d_s=token, slots=1, step_tokens=60_000)
     seen = percentiles(at_times(server, requests, load / alone))
     row = pl.DataFrame([{
@@ -55,7 +55,7 @@ def test_a_prompt_waits_as_long_as_in_a_simulation(load: float, burst: float, sp
 
 def at_times(server: Replica, requests: pl.DataFrame, rate: float) -> pl.DataFrame:
     """The requests at a rate, on one server."""
-    return simulate(
+    return simulate_requests(
         server, (requests["arrival_s"] / rate).to_list(), requests["prompt_tokens"], requests["output_tokens"]
     )
 

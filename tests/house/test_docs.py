@@ -12,7 +12,7 @@ from pipeline.cli.main import cli
 from tests.support import ROOT
 
 GENERATE = runpy.run_path(str(ROOT / "docs" / "generate.py"))
-PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "README.zh-CN.md", ROOT / "CHANGELOG.md"])
+PAGES = sorted([*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "README.zh-CN.md", ROOT / "CHANGELOG.md"])
 
 
 @pytest.mark.parametrize("name", sorted(GENERATE["PAGES"]))

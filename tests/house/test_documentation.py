@@ -46,6 +46,8 @@ BARE = {
     "scored_keys": "an expected count of keys",
     "read_heads": "a count of KV heads",
     "layers": "a count of layers",
+    "query_inputs": "a count of matrices",
+    "ffn_inputs": "a count of matrices",
     "blocks": "a count of cache blocks",
     "block_tokens_held": "a count of tokens, named after the block that holds them",
     "concurrency_at_model_len": "a count of sequences, a fraction as engines print it",

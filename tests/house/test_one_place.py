@@ -20,6 +20,9 @@ from pipeline.core.places import bundled
 from pipeline.core.quantity import QUANTITIES, quantity
 from pipeline.estimators.attention import KINDS, PROJECTIONS, Kept, kind, kv_heads_on_rank
 from pipeline.estimators.book import book
+from pipeline.facts.schema.engines import Engine
+from pipeline.facts.schema.fields import option
+from pipeline.facts.schema.kinds import DEFAULTS, SCHEMAS
 from tests.support import AS_OF, facts
 
 if TYPE_CHECKING:
@@ -160,6 +163,29 @@ def test_a_later_price_wins_though_it_is_higher(folder: Path) -> None:
     price(folder, "test-gpu-100gb", 9.0, date(2026, 11, 1))
     price(folder, "test-gpu-100gb", 4.0, date(2026, 10, 1))
     assert pipeline.point("llama-7b", "test-gpu-100gb", folder=folder, as_of=AS_OF)["usd_per_hour"] == 4.5
+
+
+# ----- an engine's fact
+
+
+def test_an_engine_fact_with_a_default_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No engine need state it, and each has it with the schema's reason; one that differs states it with its source."""
+
+    class Wider(Engine):
+        engine_naps: pl.Boolean = option("Whether it naps.", default=False, why="no engine is known to")
+
+    monkeypatch.setitem(SCHEMAS, "engine", Wider)
+    monkeypatch.setitem(DEFAULTS, "engine", {**DEFAULTS["engine"], "engine_naps": False})
+    tgi = folder / "engines" / "tgi.toml"
+    tgi.write_text(
+        tgi.read_text(encoding="utf-8").replace("source  ", "engine_naps = true\nsource  "), encoding="utf-8"
+    )
+    known = pipeline.catalogs(folder)
+    assert known.frames["engine"].filter("engine_naps")["engine"].to_list() == ["tgi"]
+    naps = known.facts.filter(field="engine_naps").select("name", "value", "source", "source_title")
+    assert naps.filter(name="tgi").row(0)[1:3] == ("true", "assumption")
+    said = ("false", "default", "default of the schema: no engine is known to")
+    assert naps.filter(name="vllm").row(0)[1:] == naps.filter(name="vllm@0.6.0").row(0)[1:] == said
 
 
 # ----- a kind of attention

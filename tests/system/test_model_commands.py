@@ -84,7 +84,6 @@ def test_an_entry_that_would_not_load_is_taken_back(
     config: Path, own_catalogs: Path, capgrid: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The catalogs are read again before the command says that the model stands."""
-    monkeypatch.setattr(adding, "COUNTS", ("no_such_field",))
     monkeypatch.setattr(adding, "CONFIG", "no-such-source")
     before = {path: path.read_bytes() for path in own_catalogs.rglob("*.toml")}
     assert (

@@ -10,7 +10,7 @@ import polars as pl
 from polars import col
 
 from pipeline.answers.diff.inputs import FACT, Inputs
-from pipeline.facts.prices import OFFER, in_force, price_name
+from pipeline.facts.prices import OFFER, price_name, prices_in_force
 from pipeline.grid.selection import PARALLEL
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def cost_words(kind: str, name: str, a: Inputs, b: Inputs) -> tuple[str | None, 
 
 def cost(inputs: Inputs, offer: pl.Expr) -> str | None:
     """What an offer costs on the day of a run, as text."""
-    found = in_force(inputs.frames["price"], inputs.as_of).filter(offer)["usd_per_hour"].to_list()
+    found = prices_in_force(inputs.frames["price"], inputs.as_of).filter(offer)["usd_per_hour"].to_list()
     return str(found[0]) if found else None
 
 

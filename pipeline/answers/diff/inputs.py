@@ -12,8 +12,9 @@ from polars import col
 
 from pipeline.core.errors import RunError
 from pipeline.estimators.attention import KINDS
+from pipeline.facts.catalog import with_defaults
 from pipeline.facts.entries import columns_of
-from pipeline.facts.schema.kinds import DEFAULTS, SCHEMAS
+from pipeline.facts.schema.kinds import SCHEMAS
 from pipeline.grid.selection import Grid
 from pipeline.run.finished import CODE, check_run
 
@@ -96,8 +97,7 @@ def frame_of(kind: str, facts: pl.DataFrame) -> pl.DataFrame:
         for name, (dtype, _) in columns_of(kind).items()
     ]
     frame = wide.select(typed).clear() if wide.is_empty() else wide.select(typed)
-    for name, other in DEFAULTS.get(kind, {}).items():
-        frame = frame.with_columns(col(name).fill_null(col(other) if isinstance(other, str) else pl.lit(other)))
+    frame = with_defaults(kind, frame)
     return frame.hstack(layer_counts(wide)) if kind == "model" else frame
 
 

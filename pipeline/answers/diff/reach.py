@@ -22,7 +22,7 @@ from pipeline.core.money import DEFAULT_SITE
 from pipeline.estimators.feasible import RULES
 from pipeline.estimators.money.fleet import BOOK as BILLED
 from pipeline.facts.catalog import Catalogs
-from pipeline.facts.owned import hosts, site_of
+from pipeline.facts.owned import host_power, site_of
 from pipeline.facts.prices import interruption_ratio
 from pipeline.fleet.options import AT_WORK, CARRIED
 from pipeline.grid.axes import KEYS, axes_of
@@ -107,7 +107,7 @@ def axes_with(inputs: Inputs) -> Axes:
     whole = replace(inputs.grid, parallel=parallel, batches=(1,), **ids)
     axes = axes_of(Catalogs(frames, inputs.facts, Path()), whole, inputs.as_of)
     told = {name: axis.with_columns(col(name).cast(pl.String)) for name, axis in axes.items() if name in AXES[:6]}
-    host = hosts(frames, inputs.as_of)
+    host = host_power(frames, inputs.as_of)
     told["accelerator"] = told["accelerator"].join(host, on="accelerator", how="left", maintain_order="left")
     return told | {"": everywhere(inputs)}
 

@@ -29,7 +29,7 @@ def later_scv(output_cv: Expr, output_tokens: Expr, later_tokens: Expr) -> Expr:
 def evenness(later_scv: Expr) -> Expr:
     """How even outputs are: 1 less the Gini coefficient of lognormal lengths; 1 where all are alike.
 
-    Source: study of load, eta = erfc(sigma / 2).
+    Source: study of load, section 2, eta = erfc(sigma / 2).
     """
     return erfc(later_scv.log1p().sqrt() / 2.0)
 
@@ -38,7 +38,7 @@ def evenness(later_scv: Expr) -> Expr:
 def prompt_work_s(prompt_tokens: Expr, prompt_cv: Expr, prompt_token_s: Expr, prompt_pair_s: Expr) -> Expr:
     """What one more prompt adds to the steps that read it, on average over lognormal lengths.
 
-    Source: study of load, w1 = E[d s + e s^2 / 2].
+    Source: study of load, section 2, w1 = E[d s + e s^2 / 2].
     """
     spread = 1.0 + prompt_cv * prompt_cv
     return (prompt_token_s * prompt_tokens + 0.5 * prompt_pair_s * prompt_tokens.pow(2) * spread).clip(1e-12)
@@ -48,7 +48,7 @@ def prompt_work_s(prompt_tokens: Expr, prompt_cv: Expr, prompt_token_s: Expr, pr
 def prompt_work_square(prompt_tokens: Expr, prompt_cv: Expr, prompt_token_s: Expr, prompt_pair_s: Expr) -> Expr:
     """Mean of its square.
 
-    Source: study of load, w2; moments of a lognormal length, E s^n = s^n (1 + cv^2)^(n (n - 1) / 2).
+    Source: study of load, section 2, w2; moments of a lognormal length, E s^n = s^n (1 + cv^2)^(n (n - 1) / 2).
     """
     spread, s = 1.0 + prompt_cv * prompt_cv, 1.0 * prompt_tokens
     square, cube, fourth = s.pow(2) * spread, s.pow(3) * spread.pow(3), s.pow(4) * spread.pow(6)
@@ -60,7 +60,7 @@ def prompt_work_square(prompt_tokens: Expr, prompt_cv: Expr, prompt_token_s: Exp
 def arrival_scv(arrival_cv: Expr) -> Expr:
     """Squared coefficient of variation of the times between arrivals; 0.05 at least.
 
-    Source: study of load, ca2 of gamma arrivals: 1 are Poisson, a round robin among n evens them out.
+    Source: study of load, section 2, ca2 of gamma arrivals: 1 are Poisson, a round robin among n evens them out.
     """
     return (arrival_cv * arrival_cv).clip(0.05)
 
@@ -78,7 +78,7 @@ def prompts_in_step(step_tokens: Expr, prompt_tokens: Expr) -> Expr:
 def sequences_top(slots: Expr, kv_slots: Expr, kv_growth_ratio: Expr) -> Expr:
     """Sequences that run at once at most: places, or cache; less where admitted ones outgrow it and start again.
 
-    Source: study of load, Bmax; the loss to preemption, 0.25 sqrt(gam), was fitted on 17 simulated cases.
+    Source: study of load, section 3, Bmax; the loss to preemption, 0.25 sqrt(gam), was fitted on 17 simulated cases.
     """
     return pl.min_horizontal(1.0 * slots, kv_slots * (1.0 - 0.25 * kv_growth_ratio.sqrt())).clip(1.0)
 
@@ -87,7 +87,7 @@ def sequences_top(slots: Expr, kv_slots: Expr, kv_growth_ratio: Expr) -> Expr:
 def sequences_fed(sequences_top: Expr, later_tokens: Expr, step_tokens: Expr, prompt_tokens: Expr) -> Expr:
     """The same, as far as steps have tokens to read as many prompts.
 
-    Source: study of load, Be.
+    Source: study of load, section 2, Be.
     """
     return pl.min_horizontal(sequences_top, later_tokens * step_tokens / (prompt_tokens + later_tokens))
 
@@ -104,7 +104,7 @@ def arrivals_max_per_s(
 ) -> Expr:
     """Requests a second that the replica can finish, however long they wait: beyond, queues grow without end.
 
-    Source: study of load, lambda_max.
+    Source: study of load, section 2, lambda_max.
     """
     joining = sequences_fed / later_tokens
     together = pl.min_horizontal(joining / (1.0 - (-joining).exp()), prompts_in_step)
@@ -137,6 +137,6 @@ def step_cap_s(
 ) -> Expr:
     """Time of a step of a full replica, its share of prompts included.
 
-    Source: study of load, tcap.
+    Source: study of load, section 2, tcap.
     """
     return step_base_s + sequences_fed * (step_sequence_s + prompt_work_s / later_tokens)

@@ -36,7 +36,7 @@ def read_first_s(
 ) -> Expr:
     """Time to first token on average, where nobody waits for a place.
 
-    Source: study of load, base: the gated step, or the queue of prompts, whichever is longer.
+    Source: study of load, section 2, base: the gated step, or the queue of prompts, whichever is longer.
     """
     gated = 0.5 * met_step_s * (1.0 - idle_ratio) + own_step_s
     queued = even_queue_s + (1.0 - offered_ratio) * (1.0 - idle_ratio) * decode_only_s / 2.0
@@ -60,7 +60,7 @@ def read_first_square(
 ) -> Expr:
     """Its variance.
 
-    Source: study of load, variance of TTFT; 0.75 where prompts go first was chosen by hand there.
+    Source: study of load, section 3, variance of TTFT; 0.75 where prompts go first was chosen by hand there.
     """
     waits = queue_s.pow(2) * (2.0 / queue_root.clip(1e-9) - 1.0)
     own = (prompt_work_square - prompt_work_s.pow(2)).clip(0.0)
@@ -79,7 +79,7 @@ def read_first_square(
 def place_unit(kv_slots: Expr, slots: Expr, later_scv: Expr) -> Expr:
     """Sequences that make one place: more than one where cache decides, as long outputs take more of it.
 
-    Source: study of load, u.
+    Source: study of load, section 2, u.
     """
     return pl.when(kv_slots < slots).then(1.0 + later_scv.clip(0.0, 2.0) / 2.0).otherwise(1.0)
 
@@ -126,7 +126,7 @@ def all_taken_log(last_place: Expr, places_size: Expr, batch_fano: Expr) -> Expr
 def waits_ratio(all_taken_log: Expr, last_place: Expr, taken_places: Expr, batch_fano: Expr, slack: Expr) -> Expr:
     """Share of requests that wait for a place in the batch.
 
-    Source: study of load, C = h / (h + dl), h the hazard of a negative binomial at the last place.
+    Source: study of load, section 2, C = h / (h + dl), h the hazard of a negative binomial at the last place.
     """
     below = normal_cdf(gamma_deviate(last_place, taken_places, taken_places * batch_fano))
     return 1.0 / (1.0 + slack * below.clip(1e-9) / all_taken_log.exp().clip(1e-300))
@@ -137,7 +137,7 @@ def slack(place_root: Expr, arrival_scv: Expr, later_scv: Expr) -> Expr:
     """Room that is left, in units of how uneven arrivals and outputs are.
 
     Source: GI/M/c (Kleinrock 1975), 1 - sigma, scaled by (1 + ca2) / (ca2 + cs2); for Poisson arrivals, and near
-    saturation, it is dl = 2 (1 - rc) / (ca2 + cs2) of the study of load.
+    saturation, it is dl = 2 (1 - rc) / (ca2 + cs2) of the study of load, section 2.
     """
     return (1.0 - place_root).clip(1e-6) * (1.0 + arrival_scv) / (arrival_scv + later_scv)
 
@@ -146,7 +146,7 @@ def slack(place_root: Expr, arrival_scv: Expr, later_scv: Expr) -> Expr:
 def waiting_s(arrivals_max_per_s: Expr, slack: Expr) -> Expr:
     """Wait of those that wait for a place.
 
-    Source: study of load, wc = 1 / (lambda_max dl).
+    Source: study of load, section 2, wc = 1 / (lambda_max dl).
     """
     return 1.0 / (arrivals_max_per_s * slack)
 
@@ -155,7 +155,7 @@ def waiting_s(arrivals_max_per_s: Expr, slack: Expr) -> Expr:
 def after_step_s(ttft_extra_s: Expr, first_token_steps: Expr, decode_only_s: Expr) -> Expr:
     """What the engine takes to the first token besides the step that reads the prompt: some steps, and some time.
 
-    Source: step-time study, S d(b): an engine shows a token some steps late.
+    Source: step-time study, section 1, S d(b): an engine shows a token some steps late.
     """
     return ttft_extra_s + first_token_steps * decode_only_s
 
@@ -164,7 +164,7 @@ def after_step_s(ttft_extra_s: Expr, first_token_steps: Expr, decode_only_s: Exp
 def ttft_loaded_s(read_first_s: Expr, waits_ratio: Expr, waiting_s: Expr, after_step_s: Expr) -> Expr:
     """Mean time to first token under load, queueing included.
 
-    Source: study of load; what the engine takes besides the step is added.
+    Source: study of load, section 2; what the engine takes besides the step is added.
     """
     return read_first_s + waits_ratio * waiting_s + after_step_s
 
@@ -187,7 +187,7 @@ def _ttft_quantile(share: float) -> Callable[..., Expr]:
 
     formula.__doc__ = f"""Time to first token under load that {share:.0%} of requests stay within.
 
-    Source: study of load: a gamma of the mean and variance above the step; or the wait for a place.
+    Source: study of load, section 2: a gamma of the mean and variance above the step; or the wait for a place.
     """
     return formula
 

@@ -21,7 +21,7 @@ class Arrivals(NamedTuple):
     def beyond(self, seconds: Expr) -> Expr:
         """Arrivals beyond the average in an exponential time after an arrival: burst mates; none if Poisson.
 
-        Source: study of load, E(t), renewal theory for gamma gaps.
+        Source: study of load, section 2, E(t), renewal theory for gamma gaps.
         """
         mean = (self.served_per_s * seconds).clip(1e-12)
         again = (-((self.arrival_scv / mean).log1p()) / self.arrival_scv).exp()
@@ -32,7 +32,7 @@ class Arrivals(NamedTuple):
 def prompt_and_step_s(prompt_work_s: Expr, prefills_first: Expr, step_base_s: Expr, joined_prompts: Expr) -> Expr:
     """What a prompt takes of the replica: its work, and its share of a step of its own where prompts go first.
 
-    Source: study of load, we.
+    Source: study of load, section 2, we.
     """
     return prompt_work_s + pl.when(prefills_first).then(step_base_s / joined_prompts).otherwise(0.0)
 
@@ -41,7 +41,7 @@ def prompt_and_step_s(prompt_work_s: Expr, prefills_first: Expr, step_base_s: Ex
 def reading_ratio(served_per_s: Expr, prompt_and_step_s: Expr) -> Expr:
     """Share of time that goes to prompts, at most 0.98.
 
-    Source: study of load, rw.
+    Source: study of load, section 2, rw.
     """
     return (served_per_s * prompt_and_step_s).clip(0.0, 0.98)
 
@@ -50,7 +50,7 @@ def reading_ratio(served_per_s: Expr, prompt_and_step_s: Expr) -> Expr:
 def working_ratio(served_per_s: Expr, prompt_and_step_s: Expr, later_tokens: Expr, step_sequence_s: Expr) -> Expr:
     """Share of time that goes to what requests add to steps: prompts and tokens.
 
-    Source: study of load, rho: marginal work, of a processor that is shared.
+    Source: study of load, section 2, rho: marginal work, of a processor that is shared.
     """
     return (served_per_s * (prompt_and_step_s + later_tokens * step_sequence_s)).clip(0.0, 0.999)
 
@@ -69,7 +69,7 @@ def next_token_s(
 ) -> Expr:
     """Time from token to token, prompts that join included.
 
-    Source: study of load, tau = (a + z beta + beta lambda X) / (1 - rho): exact for processor sharing.
+    Source: study of load, section 2, tau = (a + z beta + beta lambda X) / (1 - rho): exact for processor sharing.
     """
     free = (step_base_s + step_sequence_s * (clumping + served_per_s * crowd_s)) / (1.0 - working_ratio)
     full = (step_base_s + step_sequence_s * sequences_top) / (1.0 - reading_ratio)
@@ -92,7 +92,7 @@ def running_batch(
 def next_clumping(running_batch: Expr, arrival_scv: Expr, evenness: Expr) -> Expr:
     """Peakedness of the batch: what a request meets beyond the average, as arrivals come in bursts.
 
-    Source: study of load, z = 1 + 2 eta (z_E - 1).
+    Source: study of load, section 2, z = 1 + 2 eta (z_E - 1).
     """
     batch = running_batch.clip(1e-3)
     met = 1.0 / (1.0 - (-((arrival_scv / batch).log1p()) / arrival_scv).exp()) - batch
@@ -112,7 +112,7 @@ def decode_only_s(step_base_s: Expr, step_sequence_s: Expr, running_batch: Expr)
 def batch_fano(next_clumping: Expr, working_ratio: Expr) -> Expr:
     """Variance of the batch over its mean.
 
-    Source: study of load, z / (1 - rho); the batch is taken as negative binomial.
+    Source: study of load, section 2, z / (1 - rho); the batch is taken as negative binomial.
     """
     return (next_clumping / (1.0 - working_ratio)).clip(1.0001)
 
@@ -121,7 +121,7 @@ def batch_fano(next_clumping: Expr, working_ratio: Expr) -> Expr:
 def idle_ratio(running_batch: Expr, batch_fano: Expr, reading_ratio: Expr) -> Expr:
     """Share of requests that find the replica idle.
 
-    Source: study of load, P0 of a negative binomial.
+    Source: study of load, section 2, P0 of a negative binomial.
     """
     return (1.0 - reading_ratio) * (-running_batch * batch_fano.log() / (batch_fano - 1.0)).exp()
 
@@ -130,7 +130,7 @@ def idle_ratio(running_batch: Expr, batch_fano: Expr, reading_ratio: Expr) -> Ex
 def met_step_s(decode_only_s: Expr, reading_ratio: Expr, served_per_s: Expr, prompt_work_square: Expr) -> Expr:
     """The step that a request meets: long ones are met more often.
 
-    Source: study of load, t2 = tbar + lambda w2 / (1 - rw^2).
+    Source: study of load, section 2, t2 = tbar + lambda w2 / (1 - rw^2).
     """
     met = served_per_s * prompt_work_square / (1.0 - reading_ratio * reading_ratio)
     return decode_only_s / (1.0 - reading_ratio) + met
@@ -149,7 +149,7 @@ def bare_step_s(prefills_first: Expr, step_base_s: Expr, decode_only_s: Expr) ->
 def own_step_s(bare_step_s: Expr, prompt_work_s: Expr, reading_ratio: Expr, met_step_s: Expr, idle_ratio: Expr) -> Expr:
     """The step that reads the own prompt, and those that arrived meanwhile.
 
-    Source: study of load, own.
+    Source: study of load, section 2, own.
     """
     return bare_step_s + prompt_work_s + reading_ratio * met_step_s * (1.0 - idle_ratio)
 
@@ -158,7 +158,7 @@ def own_step_s(bare_step_s: Expr, prompt_work_s: Expr, reading_ratio: Expr, met_
 def mates(arrivals: Arrivals, met_step_s: Expr, own_step_s: Expr, prefills_first: Expr, prompts_in_step: Expr) -> Expr:
     """Burst mates that are read in the same step.
 
-    Source: study of load, sh.
+    Source: study of load, section 2, sh.
     """
     around = arrivals.beyond(0.5 * met_step_s + pl.when(prefills_first).then(own_step_s).otherwise(0.0))
     room = -(prompts_in_step - 1.0) / (2.0 * around.clip(1e-9))
@@ -184,7 +184,7 @@ def behind_s(
 ) -> Expr:
     """Prompts that queue behind the one that was read, beyond the average.
 
-    Source: study of load, behind.
+    Source: study of load, section 2, behind.
     """
     first = queue_s + step_base_s + prompt_work_s - decode_only_s
     queued = (offered_ratio * even_queue_s - reading_ratio * met_step_s).clip(0.0)
@@ -196,7 +196,7 @@ def behind_s(
 def burst_met(arrivals: Arrivals, later_tokens: Expr, next_token_s: Expr, met_step_s: Expr, mates: Expr) -> Expr:
     """Burst mates that arrive while one decodes, and were not read in the same step.
 
-    Source: study of load, (gk - sh)+.
+    Source: study of load, section 2, (gk - sh)+.
     """
     return (arrivals.beyond(later_tokens * next_token_s + met_step_s) - mates).clip(0.0)
 
@@ -205,7 +205,7 @@ def burst_met(arrivals: Arrivals, later_tokens: Expr, next_token_s: Expr, met_st
 def next_crowd_s(reading_ratio: Expr, behind_s: Expr, prompt_and_step_s: Expr, burst_met: Expr) -> Expr:
     """Prompts of others that fall into one output, beyond the average.
 
-    Source: study of load, X.
+    Source: study of load, section 2, X.
     """
     return (reading_ratio * behind_s + prompt_and_step_s * burst_met) / (1.0 - reading_ratio)
 
@@ -216,7 +216,7 @@ def next_joined_prompts(
 ) -> Expr:
     """Prompts that are read together, where any are.
 
-    Source: study of load, nb = y / (1 - exp(-y)).
+    Source: study of load, section 2, nb = y / (1 - exp(-y)).
     """
     joining = (served_per_s * ((1.0 - reading_ratio) * decode_only_s + reading_ratio * own_step_s)).clip(1e-9)
     return pl.min_horizontal(joining / (1.0 - (-joining).exp()), prompts_in_step).clip(1.0)

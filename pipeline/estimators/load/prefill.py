@@ -20,7 +20,7 @@ from pipeline.estimators.load.special import gamma_quantile
 def reading_s(prompt_step_s: Expr, prompt_pair_s: Expr, prompt_tokens: Expr, prompt_cv: Expr) -> Expr:
     """Time that a prompt takes of a worker that only reads, on average over lengths.
 
-    Source: study of load, moments of a lognormal length; a prompt of mean length takes prompt_step_s.
+    Source: study of load, section 2, moments of a lognormal length; a prompt of mean length takes prompt_step_s.
     """
     return prompt_step_s + 0.5 * prompt_pair_s * (1.0 * prompt_tokens * prompt_cv).pow(2)
 

@@ -31,7 +31,7 @@ def over_token_s(
 ) -> Expr:
     """What a prompt's token takes besides: its share of the step around it.
 
-    Source: study of load, over.
+    Source: study of load, section 2, over.
     """
     room = pl.max_horizontal(step_tokens - running_batch, 0.1 * step_tokens)
     first = step_base_s / (joined_prompts * prompt_tokens)
@@ -42,7 +42,7 @@ def over_token_s(
 def reading_s(prompt_work_s: Expr, over_token_s: Expr, prompt_tokens: Expr) -> Expr:
     """Time that a queue of prompts takes for one of them.
 
-    Source: study of load, v1.
+    Source: study of load, section 2, v1.
     """
     return prompt_work_s + over_token_s * prompt_tokens
 
@@ -58,7 +58,7 @@ def reading_scv(
 ) -> Expr:
     """Its squared coefficient of variation.
 
-    Source: study of load, v2 / v1^2 - 1.
+    Source: study of load, section 2, v2 / v1^2 - 1.
     """
     square = prompt_tokens.pow(2) * (1.0 + prompt_cv * prompt_cv)
     cross = 2.0 * over_token_s * prompt_tokens * prompt_work_square / prompt_work_s
@@ -70,7 +70,7 @@ def reading_scv(
 def offered_ratio(served_per_s: Expr, reading_s: Expr) -> Expr:
     """Load of the queue of prompts.
 
-    Source: study of load, rp.
+    Source: study of load, section 2, rp.
     """
     return (served_per_s * reading_s).clip(1e-9, 0.9995)
 
@@ -127,7 +127,7 @@ _enter_roots("place_root", "utilisation_ratio")
 def queue_s(queue_root: Expr, reading: Reading, arrival_scv: Expr) -> Expr:
     """Wait in the queue of prompts, bursts included.
 
-    Source: study of load, W: the exact root of GI/M/1 with gamma arrivals, scaled by (ca2 + cv2) / (1 + ca2).
+    Source: study of load, section 2, W: the root of GI/M/1 with gamma arrivals, scaled by (ca2 + cv2) / (1 + ca2).
     """
     waits = (queue_root / (1.0 - queue_root)).clip(0.0, 1e3)
     return waits * reading.reading_s * (arrival_scv + reading.reading_scv) / (1.0 + arrival_scv)

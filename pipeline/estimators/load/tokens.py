@@ -26,7 +26,7 @@ def held_ratio(
 ) -> Expr:
     """How far a full replica's step holds times of tokens down.
 
-    Source: study of load, f; what others' prompts add is bounded as in the means that it is held against.
+    Source: study of load, section 2, f; what others' prompts add is bounded as in the means that it is held against.
     """
     more = pl.min_horizontal(next_crowd_s / later_tokens, (longest_step_s - next_token_s).clip(0.0))
     return (step_cap_s / (next_token_s + more)).clip(0.0, 1.0)
@@ -44,7 +44,7 @@ def longest_step_s(
 ) -> Expr:
     """A step that reads as many prompt tokens as it takes.
 
-    Source: study of load, smax.
+    Source: study of load, section 2, smax.
     """
     whole = pl.min_horizontal(1.0 * step_tokens, 1.0 * prompt_tokens)
     read = step_tokens * (prompt_token_s + 0.5 * prompt_pair_s * whole)
@@ -57,7 +57,7 @@ def batch_spread(
 ) -> Expr:
     """Variance of the time of a step by the batch that is met.
 
-    Source: study of load, [beta / (1 - rw)]^2 min(B Fano, (Bmax - B)^2 + B).
+    Source: study of load, section 2, [beta / (1 - rw)]^2 min(B Fano, (Bmax - B)^2 + B).
     """
     free = running_batch * batch_fano
     full = (sequences_top - running_batch).clip(1.0).pow(2) + running_batch
@@ -70,7 +70,7 @@ def batch_age_s(
 ) -> Expr:
     """Time over which the batch forgets how large it was.
 
-    Source: study of load, theta.
+    Source: study of load, section 2, theta.
     """
     return later_tokens * next_token_s * decode_only_s / step_base_s * (1.0 + later_scv) / 2.0
 
@@ -95,7 +95,7 @@ def prompts_spread(
 ) -> Expr:
     """Variance that prompts which join by chance bring to an output of one token; less the longer it is.
 
-    Source: study of load, lambda tau (w2' + w1^2 (ca2 - 1)) / (1 - rw)^2.
+    Source: study of load, section 2, lambda tau (w2' + w1^2 (ca2 - 1)) / (1 - rw)^2.
     """
     own = step_base_s / prompts.joined_prompts
     first = prompts.prompt_work_square + 2.0 * prompts.prompt_work_s * own + own * own
@@ -108,7 +108,7 @@ def prompts_spread(
 def bursts_spread(prompts: Prompts, reading_ratio: Expr, burst_met: Expr) -> Expr:
     """Variance that whole bursts bring to an output of one token; less by the square of its length.
 
-    Source: study of load, we^2 gb (gb + 1) / (1 - rw)^2.
+    Source: study of load, section 2, we^2 gb (gb + 1) / (1 - rw)^2.
     """
     return (prompts.prompt_and_step_s / (1.0 - reading_ratio)).pow(2) * burst_met * (burst_met + 1.0)
 
@@ -159,7 +159,7 @@ def _token_mean(place: int) -> Formula:
 
     formula.__doc__ = f"""Mean time per token of requests in share {place + 1} of {NODES} by length.
 
-    Source: study of load, mu_j.
+    Source: study of load, section 2, mu_j.
     """
     return formula
 
@@ -175,7 +175,7 @@ def _token_spread(place: int) -> Formula:
 
     formula.__doc__ = f"""Variance of that time between requests, in share {place + 1} of {NODES}.
 
-    Source: study of load, var_j.
+    Source: study of load, section 2, var_j.
     """
     return formula
 
@@ -242,6 +242,6 @@ def e2e_loaded_s(
 ) -> Expr:  # fmt: skip
     """Mean time from a request to its last token under load.
 
-    Source: study of load.
+    Source: study of load, section 2.
     """
     return read_first_s + waits_ratio * waiting_s + after_step_s + later_tokens * next_token_s + crowd_s

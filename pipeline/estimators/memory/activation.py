@@ -38,7 +38,7 @@ def attention_width(
 
     Latent attention holds queries and outputs of the rank's heads, and both latent vectors.
 
-    Source: serving-memory study, forward (2 nq + 2 nk) d / tp; vLLM mla_attention.py.
+    Source: serving-memory study, section 2, forward (2 nq + 2 nk) d / tp; vLLM mla_attention.py.
     """
     latent = heads * (head_dim + value_head_dim) / tp + kv_latent_dim + rope_head_dim + query_latent_dim.fill_null(0)
     return pl.when(mla_layers > 0).then(latent).otherwise((2.0 * heads + 2.0 * kv_heads) * head_dim / tp)
@@ -48,7 +48,7 @@ def attention_width(
 def dense_width(dense_layers: Expr, ffn_width: Expr, hidden: Expr, tp: Expr) -> Expr:
     """Elements that a plain block holds for one token: 3 f / tp + 4 h; MoE layers hold 6 h besides workspaces.
 
-    Source: serving-memory study, forward (checked within 3 % on dense starts).
+    Source: serving-memory study, section 2, forward (checked within 3 % on dense starts).
     """
     plain = pl.when(dense_layers > 0).then(3.0 * ffn_width / tp + 4.0 * hidden).otherwise(0.0)
     return pl.max_horizontal(plain, 6.0 * hidden)
@@ -127,7 +127,7 @@ def tower_activation_bytes(
 ) -> Expr:
     """Outputs of vision and audio towers that stay through the profiling run, and their workspace.
 
-    Source: vLLM profile_run; serving-memory study, vision: 2 x 3025 tokens of Mistral Small 3.1 and 32 MiB.
+    Source: vLLM profile_run; serving-memory study, section 2, vision: 2 x 3025 tokens of Mistral Small 3.1 and 32 MiB.
     """
     kept = tower_tokens * hidden * element_bytes + TOWER_WORKSPACE_BYTES
     return pl.when((tower_tokens > 0) & (~samples_lean | engine_lean_profiles_towers)).then(kept).otherwise(0)
@@ -292,7 +292,7 @@ def prompt_excess_bytes(
     Only engines that read all prompts of a batch in one pass pay it; the others' step is bounded
     and stands in activation_bytes.
 
-    Source: serving-memory study, transformers: max(kv (P + O), kv P + 2 P (3 f + 4 h + ...)).
+    Source: serving-memory study, section 6, transformers: max(kv (P + O), kv P + 2 P (3 f + 4 h + ...)).
 
     >>> from pipeline.core.quantity import at
     >>> plan = {"prompt_tokens": 10, "output_tokens": 1}

@@ -10,7 +10,7 @@ is asked for to a frame of one row for each fleet. It reads, where they are not 
 * what tokens take of a replica, as pipeline.grid.load makes them: `prompt_token_s`, `prompt_pair_s`, `step_base_s`,
   `step_sequence_s`, `running_batch`;
 * for FOOTPRINT: `power_w` (one working replica), `tdp_w` and `idle_power_ratio` (one device), `utilisation_ratio` (mean
-  over all replicas), `host_w` (one device: pipeline.facts.owned.hosts), `pue_ratio`, `grid_g_per_kwh`
+  over all replicas), `host_w` (one device: pipeline.facts.owned.host_power), `pue_ratio`, `grid_g_per_kwh`
   (pipeline.facts.owned.site_of);
 * for BREAK_EVEN: `slo_requests_per_s` (one replica), `api_usd_per_mtok_input`, `api_usd_per_mtok_cached` (null: as
   input), `api_usd_per_mtok_output`.

@@ -9,7 +9,7 @@ from pipeline.core.quantity import quantity
 def waiting_s(clients: Expr, batch: Expr, output_tokens: Expr, tpot_s: Expr) -> Expr:
     """Time that a client waits for a place in the running batch, where there are more clients than places.
 
-    Source: step-time study, q = (c - b) / b x o x TPOT.
+    Source: step-time study, section 1, q = (c - b) / b x o x TPOT.
     """
     return (clients / batch - 1.0).clip(0.0) * output_tokens * tpot_s
 

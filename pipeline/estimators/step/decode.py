@@ -30,7 +30,7 @@ def attend_s(
 ) -> Expr:
     """Decode attention of one {kind} layer: launch, reading the cache, a little for each sequence and KV head.
 
-    Source: step-time study, decode attention t0 + KV bytes / (eb W) + c b n_kv.
+    Source: step-time study, section 1, decode attention t0 + KV bytes / (eb W) + c b n_kv.
     """
     per_sequence_s = read_bytes / (attention_bytes_ratio * reached_memory_bytes_per_s) + attention_head_s * read_heads
     return attention_launch_s + microbatch * per_sequence_s
@@ -56,7 +56,7 @@ def mla_attend_flop(
 def mla_attend_arithmetic_s(mla_attend_flop: Expr, latent_flop_ratio: Expr, reached_half_flop_per_s: Expr) -> Expr:
     """Seconds of that arithmetic, at a share of the 16-bit peak.
 
-    Source: step-time study, decode attention, MLA term.
+    Source: step-time study, section 1, decode attention, MLA term.
     """
     return mla_attend_flop / (latent_flop_ratio * reached_half_flop_per_s)
 

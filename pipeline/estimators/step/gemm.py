@@ -62,7 +62,7 @@ def product_s(
 
     Arithmetic has a ramp: few output tiles leave multiprocessors idle. A processor of few cores has none.
 
-    Source: step-time study, GEMM form t0 + p-norm with ec = e m n / (m n + A), p = 2.
+    Source: step-time study, section 1, GEMM form t0 + p-norm with ec = e m n / (m n + A), p = 2.
     """
     arithmetic_s = 2.0 * depth * (tokens * width + ramp * ramp_ratio) / flop_per_s
     moved = width * depth * bytes_per_element + 2.0 * tokens * (width + depth)

@@ -65,7 +65,7 @@ def distinct_experts(experts: Expr, experts_per_token: Expr, step_tokens: Expr, 
 
     E (1 - (1 - k/E)^T), T over all data-parallel groups. Skewed routing touches fewer: this is the upper end.
 
-    Source: expected number of distinct draws (coupon collector), as in step-time study, Experts.
+    Source: expected number of distinct draws (coupon collector), as in step-time study, section 1, Experts.
 
     >>> from pipeline.core.quantity import at
     >>> at(distinct_experts, experts=8, experts_per_token=2, step_tokens=1, dp=1)
@@ -89,7 +89,7 @@ def experts_s(
 ) -> Expr:
     """Routed experts of one MoE layer: each distinct one is read, each token is multiplied.
 
-    Source: step-time study, Experts: launch + 2-norm of traffic and arithmetic, the arithmetic at
+    Source: step-time study, section 1, Experts: launch + 2-norm of traffic and arithmetic, the arithmetic at
     x / (x + ramp) of its rate for x tokens per distinct expert.
     """
     matrix = (ffn_inputs + 1) * expert_depth * expert_width / expert_ranks
@@ -137,7 +137,7 @@ def all_reduce_s(step_tokens: Expr, hidden: Expr, tp: Expr, collective_launch_s:
 def elementwise_s(step_tokens: Expr, hidden: Expr, elementwise_bytes: Expr, reached_memory_bytes_per_s: Expr) -> Expr:
     """Norms, rotary positions, residuals and activations of one layer.
 
-    Source: step-time study, norm traffic 30 B m h / (0.8 W).
+    Source: step-time study, section 1, norm traffic 30 B m h / (0.8 W).
     """
     return elementwise_bytes * hidden * step_tokens / reached_memory_bytes_per_s
 

@@ -28,7 +28,7 @@ def joining_prompts(
 ) -> Expr:
     """Prompts that join one decode step together, where many wait: as many as its tokens allow.
 
-    Source: step-time study, j = clip(chunk / s, 1, b).
+    Source: step-time study, section 1, j = clip(chunk / s, 1, b).
 
     >>> from pipeline.core.quantity import at
     >>> chunks = {"read_prompt_tokens": 2048, "chunk_tokens": 8192, "asked_batched_tokens_max": None}
@@ -54,7 +54,7 @@ def score_s(
 
     2 (H / tp) (d_qk + d_v) s x keys, at a share e s / (s + ramp) of the 16-bit peak.
 
-    Source: step-time study, prefill attention.
+    Source: step-time study, section 1, prefill attention.
     """
     work = 2.0 * (heads / tp) * (head_dim + value_head_dim) * scored_keys * (prompt_tokens + attention_ramp_tokens)
     return work / (attention_flop_ratio * reached_half_flop_per_s)
@@ -86,7 +86,7 @@ def joining_prompt_s(
 
     Pipeline stages work on different prompts at once.
 
-    Source: step-time study, t_p = (step(b decode + j prompts) - step(b)) / j.
+    Source: step-time study, section 1, t_p = (step(b decode + j prompts) - step(b)) / j.
     """
     return ((mixed_kernels_s - decode_kernels_s) / joining_prompts + read_score_s) / pp
 

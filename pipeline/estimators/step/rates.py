@@ -59,7 +59,7 @@ def achieved_flop_per_s(
     A format without native support runs on its fallback unit (mxfp4 on Hopper is unpacked to
     16 bits), and is not available where it has none.
 
-    Source: catalogs/efficiencies: achieved fractions, fitted to kernel timings.
+    Source: catalogs/efficiencies: achieved fractions; kernel timings, section 1.
     """
     share = pl.coalesce(peaks.of(compute) * flop_ratio, peaks.of(fallback) * fallback_ratio)
     return share * achieved_flop_ratio
@@ -68,7 +68,7 @@ def achieved_flop_per_s(
 def achieved_bytes_per_s(reached_memory_bytes_per_s: Expr, bytes_ratio: Expr) -> Expr:
     """Rate at which a large {group} matrix is read: a share of the device's memory bandwidth.
 
-    Source: catalogs/efficiencies: achieved fractions, fitted to kernel timings.
+    Source: catalogs/efficiencies: achieved fractions; kernel timings, section 1.
     """
     return reached_memory_bytes_per_s * bytes_ratio
 

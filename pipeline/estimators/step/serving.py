@@ -31,7 +31,7 @@ class MoeLayer(NamedTuple):
 def moe_layer_s(expert_overhead: Expr, times: MoeLayer) -> Expr:
     """The engine's own time per MoE layer in this format: routing, permuting, quantising tokens.
 
-    Source: step-time study, omoe by engine and format.
+    Source: step-time study, section 1, omoe by engine and format.
     """
     own = [pl.when(expert_overhead == code).then(time) for code, time in enumerate(times) if code]
     return pl.coalesce(*own, times.engine_moe_layer_s)
@@ -51,7 +51,7 @@ def step_overhead_s(
 ) -> Expr:
     """The engine's own time in one step: gaps and small kernels per layer, scheduling, sampling.
 
-    Source: step-time study, L olay + L_moe omoe + 0.5 ms + 5 us b + 10 us L_mla.
+    Source: step-time study, section 1, L olay + L_moe omoe + 0.5 ms + 5 us b + 10 us L_mla.
     """
     layers_s = layer_count * engine_layer_s + moe_layers * moe_layer_s + latent_layer_s * mla_layers
     return layers_s + engine_step_s + rank_batch * engine_sequence_s
@@ -90,7 +90,7 @@ def decode_step_s(
 ) -> Expr:
     """One decode step as the engine runs it, drafting included; never faster than its host can launch kernels.
 
-    Source: step-time study, step d(b); transformers is bound by a CPU floor per layer.
+    Source: step-time study, section 1, step d(b); transformers is bound by a CPU floor per layer.
     """
     step_s = (decode_s / engine_bytes_ratio + expanding_s + step_overhead_s).clip(layer_count * engine_layer_floor_s)
     return step_s * (1.0 + draft_ratio)
@@ -126,7 +126,7 @@ def prompt_step_s(
 ) -> Expr:
     """Prefill of one prompt on an idle replica, as the engine runs it.
 
-    Source: step-time study, t_1.
+    Source: step-time study, section 1, t_1.
     """
     return (prompt_s / (engine_flop_ratio * prompt_overlap_ratio) + step_overhead_s).clip(
         layer_count * engine_layer_floor_s
@@ -158,7 +158,7 @@ def ttft_s(
     steps pass before it shows a token, and some of the other clients' prompts come first. Waiting
     for a free place is not in it. Where workers of their own read prompts, the cache must travel.
 
-    Source: step-time study, TTFT = t_1 + S d(b) + g c t_p.
+    Source: step-time study, section 1, TTFT = t_1 + S d(b) + g c t_p.
     """
     steps = engine_first_token_steps * ~is_static
     ahead = engine_burst_ratio * ~is_static + 1.0 * is_static
@@ -196,7 +196,7 @@ def tpot_s(
 
     A step yields several tokens where drafts are accepted. Prompts read elsewhere are not in the way.
 
-    Source: step-time study, TPOT = d(b) + phi b t_p / o.
+    Source: step-time study, section 1, TPOT = d(b) + phi b t_p / o.
     """
     share = engine_prefill_share_ratio * ~(is_static | is_disaggregated)
     return decode_step_s / accepted_tokens + share * joining_s / output_tokens

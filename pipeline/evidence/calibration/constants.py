@@ -63,13 +63,13 @@ DEVICE: Mapping[str, Constant] = {
 CONSTANTS = {"engine": ENGINE, "accelerator": DEVICE}
 
 
-def chosen(names: Iterable[str]) -> dict[str, Sequence[str]]:
+def constants_by_kind(names: Iterable[str]) -> dict[str, Sequence[str]]:
     """Constants by what has them, engines first.
 
     Raises:
         UnknownNameError: no such constant can be fitted; says the nearest.
 
-    >>> chosen(["achieved_bytes_ratio", "engine_layer_s"])
+    >>> constants_by_kind(["achieved_bytes_ratio", "engine_layer_s"])
     {'engine': ['engine_layer_s'], 'accelerator': ['achieved_bytes_ratio']}
     """
     wanted = list(dict.fromkeys(names))

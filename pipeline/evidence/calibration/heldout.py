@@ -8,7 +8,7 @@ from zlib import crc32
 
 import polars as pl
 
-from pipeline.evidence.calibration.fitting import Problem, solved
+from pipeline.evidence.calibration.least_squares import Problem, solve_constants
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,16 +36,16 @@ class HeldOut:
         return asdict(self)
 
 
-def held_out(whole: Problem, warnings: list[str], name: str) -> list[HeldOut]:
+def cross_validate(whole: Problem, warnings: list[str], name: str) -> list[HeldOut]:
     """Errors at every level that has enough groups, the finest first; rows of one configuration one by one."""
-    keys = {level: key_of(whole.frame, columns) for level, columns in LEVELS.items()}
+    keys = {level: group_key(whole.frame, columns) for level, columns in LEVELS.items()}
     enough = {level: key for level, key in keys.items() if key.n_unique() >= LEAST_GROUPS}
     if "configurations" not in enough:
         warnings.append(
             f"{name}: fewer than {LEAST_GROUPS} configurations: errors are those of other rows of the same ones"
         )
-        enough = {"rows": key_of(whole.frame, ("measurement_row",))} | enough
-    held = [errors(whole, level, key) for level, key in enough.items()]
+        enough = {"rows": group_key(whole.frame, ("measurement_row",))} | enough
+    held = [held_out_errors(whole, level, key) for level, key in enough.items()]
     warnings += [
         f"{name}: with whole {each.left_out} left out, the median error grows from {each.median_before:.1%} to "
         f"{each.median_after:.1%}: do not use these constants for other {each.left_out}"
@@ -55,7 +55,7 @@ def held_out(whole: Problem, warnings: list[str], name: str) -> list[HeldOut]:
     return held
 
 
-def key_of(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
+def group_key(frame: pl.DataFrame, columns: Sequence[str]) -> pl.Series:
     """What each row is left out with, as a text."""
     return frame.select(pl.concat_str(columns, separator="|")).to_series()
 
@@ -69,17 +69,17 @@ def fold_of(key: pl.Series) -> pl.Series:
     return key.replace_strict(dict(zip(groups, folds, strict=True)), return_dtype=pl.Int64)
 
 
-def errors(whole: Problem, level: str, key: pl.Series) -> HeldOut:
+def held_out_errors(whole: Problem, level: str, key: pl.Series) -> HeldOut:
     """Errors on every row by constants of the other folds."""
     folds = fold_of(key)
-    after = pl.concat(left_out(whole, folds == fold) for fold in folds.unique().sort())
+    after = pl.concat(fold_errors(whole, folds == fold) for fold in folds.unique().sort())
     before = pl.Series(whole.errors(whole.before))
     return HeldOut(level, key.n_unique(), len(folds), *statistics(before, after))
 
 
-def left_out(whole: Problem, test: pl.Series) -> pl.Series:
+def fold_errors(whole: Problem, test: pl.Series) -> pl.Series:
     """Errors on some rows by constants of all others."""
-    return pl.Series(whole.part(test).errors(solved(whole.part(~test)).values))
+    return pl.Series(whole.part(test).errors(solve_constants(whole.part(~test)).values))
 
 
 def statistics(before: pl.Series, after: pl.Series) -> tuple[float, float, float, float]:

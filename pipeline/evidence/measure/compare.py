@@ -9,7 +9,7 @@ from polars import col
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.quantity import evaluate, in_order
-from pipeline.evidence.predict import NO_REASON, joined, predicted, running, with_ids
+from pipeline.evidence.predict import NO_REASON, join_facts, predict_rows, with_ids, with_running_batch
 from pipeline.grid.tables import book_for
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ WAYS = {"measured": "value", "article": "article", "estimated": "predicted"}
 LEAST_BATCHES = 2
 
 
-def beside(rows: pl.DataFrame, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
+def predict_with_article(rows: pl.DataFrame, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
     """Rows of these quantities with `predicted`, its band, and `article`: what the closed forms say.
 
     Raises:
@@ -33,7 +33,7 @@ def beside(rows: pl.DataFrame, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
     wanted = rows.filter(col("quantity").is_in(LINES))
     if wanted.is_empty():
         raise PipelineError(f"no row of {', '.join(LINES)}")
-    told = predicted(wanted, catalogs, as_of)
+    told = predict_rows(wanted, catalogs, as_of)
     if (told["reason"] != NO_REASON).all():
         raise PipelineError(f"no row can be estimated: {told['reason'][0]}")
     told = told.filter(reason=NO_REASON)
@@ -43,21 +43,20 @@ def beside(rows: pl.DataFrame, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
 def closed_forms(rows: pl.DataFrame, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
     """What the article's formulas say of each row."""
     plans = with_ids(rows, catalogs).filter(reason=NO_REASON)
-    frame = running(joined(plans, catalogs, as_of)).lazy().with_columns(
-        context_tokens=col("prompt_tokens") + col("output_tokens")
-    )  # fmt: skip
+    context = col("prompt_tokens") + col("output_tokens")
+    frame = with_running_batch(join_facts(plans, catalogs, as_of)).lazy().with_columns(context_tokens=context)
     made = evaluate(frame, in_order(book_for(frame.collect()), list(ARTICLE.values()), set(frame.collect_schema())))
     each = [pl.when(quantity=name).then(col(form).cast(float)) for name, form in ARTICLE.items()]
     return made.select("measurement_row", article=pl.coalesce(each)).collect()
 
 
-def lines(told: pl.DataFrame) -> pl.DataFrame:
+def fit_lines(told: pl.DataFrame) -> pl.DataFrame:
     """Slope, intercept and R2 over the batch, of each quantity and length: measured, by the article, estimated.
 
     Only lengths with two batches or more have a line. Errors are |of the other / measured - 1|.
     """
     keys = ["model", "quantity", "prompt_tokens", "output_tokens"]
-    fits = [fit for way, name in WAYS.items() for fit in line(way, name)]
+    fits = [fit for way, name in WAYS.items() for fit in least_squares_line(way, name)]
     fitted = told.group_by(keys, maintain_order=True).agg(col("batch").n_unique().alias("batches"), *fits)
     return fitted.filter(col("batches") >= LEAST_BATCHES).with_columns(
         (col(f"{way}_slope") / col("measured_slope") - 1).abs().alias(f"{way}_slope_error_ratio")
@@ -65,11 +64,11 @@ def lines(told: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def line(way: str, name: str) -> list[pl.Expr]:
+def least_squares_line(way: str, name: str) -> list[pl.Expr]:
     """Least squares of one column over the batch.
 
     >>> frame = pl.DataFrame({"batch": [1, 2, 4], "value": [3.0, 5.0, 9.0]})
-    >>> frame.select(line("measured", "value")).row(0)
+    >>> frame.select(least_squares_line("measured", "value")).row(0)
     (2.0, 1.0, 1.0)
     """
     slope = pl.cov("batch", name) / col("batch").var()
@@ -80,7 +79,7 @@ def line(way: str, name: str) -> list[pl.Expr]:
     ]
 
 
-def errors(told: pl.DataFrame) -> pl.DataFrame:
+def quantity_errors(told: pl.DataFrame) -> pl.DataFrame:
     """Median and largest error of every quantity: of the estimates, and of the article's closed forms."""
     estimated, article = ((col(name) / col("value") - 1).abs() for name in ("predicted", "article"))
     return told.group_by("quantity", maintain_order=True).agg(

@@ -8,16 +8,16 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from pipeline.core.errors import CatalogError
-from pipeline.evidence.measure.probe import half
-from pipeline.facts.adding import inline, restore
+from pipeline.evidence.measure.probe import faster_half_format
+from pipeline.facts.adding import inline_table, restore_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import date
     from pathlib import Path
 
+    from pipeline.evidence.measure.machine import Machine
     from pipeline.evidence.measure.probe import Probe
-    from pipeline.evidence.measure.torch_ops import Machine
     from pipeline.facts.catalog import Catalogs
 
 FILE = "measured.toml"
@@ -40,7 +40,7 @@ def device_blocks(machine: Machine, probe: Probe, catalogs: Catalogs, name: str)
     the ratios undo that share, so that they take the measured rates.
     """
     kernel = catalogs.frames["kernel"].filter(kernel="bf16").row(0, named=True)
-    peak, bytes_per_s = probe.flop_per_s[half(probe)], probe.copy_bytes_per_s
+    peak, bytes_per_s = probe.flop_per_s[faster_half_format(probe)], probe.copy_bytes_per_s
     architecture = machine.architecture or f"{name}-architecture"
     flop_ratio = 1 / kernel["flop_ratio"]
     bytes_ratio = min(2.0, probe.read_bytes_per_s / (kernel["bytes_ratio"] * bytes_per_s))
@@ -92,7 +92,7 @@ def model_block(entry: Mapping[str, Any], name: str) -> Block:
     return "model", {"model": name, **said, "source": SOURCE}
 
 
-def put(folder: Path, blocks: Sequence[Block], on: date, load: Callable[[Path], object]) -> Path:
+def put_entries(folder: Path, blocks: Sequence[Block], on: date, load: Callable[[Path], object]) -> Path:
     """Put entries into the folder's file, in place of those of the same id, and read the folder to see that it stands.
 
     Raises:
@@ -102,7 +102,7 @@ def put(folder: Path, blocks: Sequence[Block], on: date, load: Callable[[Path], 
     before = {path: path.read_text(encoding="utf-8") if path.is_file() else None}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(with_blocks(before[path] or "", blocks, on), encoding="utf-8")
+        path.write_text(with_entries(before[path] or "", blocks, on), encoding="utf-8")
     except TOMLKitError as error:
         raise CatalogError([f"{path}: not valid TOML: {error}"]) from error
     except OSError as error:
@@ -110,12 +110,12 @@ def put(folder: Path, blocks: Sequence[Block], on: date, load: Callable[[Path], 
     try:
         load(folder)
     except CatalogError:
-        restore(before)
+        restore_files(before)
         raise
     return path
 
 
-def with_blocks(text: str, blocks: Sequence[Block], on: date) -> str:
+def with_entries(text: str, blocks: Sequence[Block], on: date) -> str:
     """The text of the file with some entries in it; entries of other ids stay as they are."""
     document = tomlkit.parse(text)
     if not text:
@@ -125,15 +125,15 @@ def with_blocks(text: str, blocks: Sequence[Block], on: date) -> str:
         for each in document.get(kind, []):
             if each.get(kind) != values[kind]:
                 kept.append(each)
-        kept.append(table(values, on))
+        kept.append(entry_table(values, on))
         document[kind] = kept
     return tomlkit.dumps(document)
 
 
-def table(values: Mapping[str, Any], on: date) -> tomlkit.items.Table:
+def entry_table(values: Mapping[str, Any], on: date) -> tomlkit.items.Table:
     """One entry, opened by the day on which it was measured."""
     made = tomlkit.table()
     made.add(tomlkit.comment(f"measured here, {on}"))
     for field, value in values.items():
-        made.add(field, inline(value) if isinstance(value, dict) else value)
+        made.add(field, inline_table(value) if isinstance(value, dict) else value)
     return made

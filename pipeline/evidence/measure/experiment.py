@@ -8,26 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import PipelineError, UsageError
 from pipeline.core.units import in_base_units
-from pipeline.evidence.measure.model import experiment, version, wake
-from pipeline.evidence.measure.rows import tidy
+from pipeline.evidence.measure.machine import memory_limited
+from pipeline.evidence.measure.model import build_experiment, version, wake
+from pipeline.evidence.measure.rows import tidy_rows
 from pipeline.evidence.measure.sweep import OutOfMemory, sweep
-from pipeline.evidence.measure.torch_ops import limited
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     import polars as pl
 
+    from pipeline.evidence.measure.machine import Machine
     from pipeline.evidence.measure.shapes import Shape
     from pipeline.evidence.measure.sweep import Plan
-    from pipeline.evidence.measure.torch_ops import Machine
 
 FREE_RATIO = 0.8
 """Share of a machine's free memory that a model may use where nobody says."""
 MEMINFO = Path("/proc/meminfo")
 
 
-def measured(
+def run_experiment(
     here: Machine, plan: Plan, shape: Shape, name: str, asked: Mapping[str, Any], tell: Callable[[str], None]
 ) -> tuple[pl.DataFrame, str]:
     """The rows of a whole sweep, and why it ended.
@@ -47,9 +47,9 @@ def measured(
     limit = memory_limit(here, asked["memory"])
     tell(f"building {model} in {asked['weights']} on {here.name}")
     wake(here, asked["weights"])
-    with limited(limit if here.is_cpu else None):
+    with memory_limited(limit if here.is_cpu else None):
         try:
-            runner = experiment(here, config, asked["weights"])
+            runner = build_experiment(here, config, asked["weights"])
         except OutOfMemory as error:
             raise PipelineError(f"{model}: its weights alone do not fit in {limit / 1e9:.4g} GB") from error
         found = sweep(runner, plan, tell)
@@ -57,7 +57,7 @@ def measured(
         "engine": "transformers", "engine_version": version(), "model": model, "weights": asked["weights"],
         "kv": asked["weights"], "accelerator": name, "device_bytes": limit, "note": note(here, asked["clock"]),
     }  # fmt: skip
-    return tidy(found.points, stated), found.ended
+    return tidy_rows(found.points, stated), found.ended
 
 
 def note(here: Machine, clock: str) -> str:

@@ -7,22 +7,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import PipelineError
+from pipeline.evidence.extras import library
+from pipeline.evidence.measure.machine import MISSING, Machine
 from pipeline.evidence.measure.shapes import SMALL
-from pipeline.evidence.measure.torch_ops import Machine, library
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 TINY: dict[str, Any] = {
-    "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1, "num_attention_heads": 1,
-    "num_key_value_heads": 1, "vocab_size": 128,
-}  # fmt: skip
+    **dict.fromkeys(("num_hidden_layers", "num_attention_heads", "num_key_value_heads"), 1),
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "vocab_size": 128,
+}
 LONGEST = 200
 
 
 @contextmanager
-def quiet(transformers: Any) -> Iterator[None]:
+def without_advice(transformers: Any) -> Iterator[None]:
     """Without advice about generation on stderr, which is for progress."""
     level = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
@@ -104,12 +107,12 @@ def wake(machine: Machine, form: str) -> None:
         PipelineError: transformers is not installed.
     """
     machine.exact(on=True)
-    with quiet(library("transformers")):
-        Experiment(machine, built(machine, SMALL | TINY, form), TINY["vocab_size"]).generated_s(1, 8, 2)
+    with without_advice(library("transformers", MISSING)):
+        Experiment(machine, build_model(machine, SMALL | TINY, form), TINY["vocab_size"]).generated_s(1, 8, 2)
     machine.free()
 
 
-def experiment(machine: Machine, config: Mapping[str, Any], form: str) -> Experiment:
+def build_experiment(machine: Machine, config: Mapping[str, Any], form: str) -> Experiment:
     """Build the model with random weights on the device; `wake` it first.
 
     Raises:
@@ -118,20 +121,20 @@ def experiment(machine: Machine, config: Mapping[str, Any], form: str) -> Experi
     """
     machine.exact(on=True)
     empty = machine.used_bytes()
-    with quiet(library("transformers")), machine.watched():
-        model = built(machine, config, form)
+    with without_advice(library("transformers", MISSING)), machine.watched():
+        model = build_model(machine, config, form)
     machine.free()
     vocab = int(model.config.get_text_config().vocab_size)
     return Experiment(machine, model, vocab, machine.used_bytes() - empty)
 
 
-def built(machine: Machine, config: Mapping[str, Any], form: str) -> Any:
+def build_model(machine: Machine, config: Mapping[str, Any], form: str) -> Any:
     """A model with random weights, that writes as long as it is asked to.
 
     Raises:
         PipelineError: transformers knows no such config.
     """
-    transformers = library("transformers")
+    transformers = library("transformers", MISSING)
     try:
         shape = transformers.AutoConfig.for_model(**{"model_type": "llama", **config})
         with machine.torch.device(machine.device):
@@ -146,4 +149,4 @@ def built(machine: Machine, config: Mapping[str, Any], form: str) -> Any:
 
 def version() -> str:
     """The version of transformers."""
-    return str(library("transformers").__version__)
+    return str(library("transformers", MISSING).__version__)

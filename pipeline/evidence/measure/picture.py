@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from polars import col
 
 from pipeline.core.errors import PipelineError, UsageError
+from pipeline.evidence.extras import library
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,11 +43,8 @@ def draw(told: pl.DataFrame, path: Path, title: str) -> None:
         PipelineError: altair is not installed, or the file cannot be written.
     """
     check_ending(path)
-    try:
-        alt = import_module("altair")
-        import_module("vl_convert")
-    except ImportError as error:
-        raise PipelineError(MISSING) from error
+    alt = library("altair", MISSING)
+    library("vl_convert", MISSING)
     options = {"scale_factor": SCALE} if path.suffix == ".png" else {"inline": True} if path.suffix == ".html" else {}
     try:
         chart(alt, told, title).save(str(path), **options)
@@ -57,8 +54,8 @@ def draw(told: pl.DataFrame, path: Path, title: str) -> None:
 
 def chart(alt: Any, told: pl.DataFrame, title: str) -> Any:
     """All panels, side by side."""
-    panels = [panel(alt, shown(told, name, factor), words) for name, (words, factor) in PANELS.items()
-              if name in told["quantity"]]  # fmt: skip
+    known = {name: each for name, each in PANELS.items() if name in told["quantity"]}
+    panels = [panel(alt, panel_rows(told, name, factor), words) for name, (words, factor) in known.items()]
     return (
         alt.hconcat(*panels, spacing=24)
         .properties(title=title, background="white", padding=10)
@@ -69,7 +66,7 @@ def chart(alt: Any, told: pl.DataFrame, title: str) -> Any:
     )
 
 
-def shown(told: pl.DataFrame, quantity: str, factor: float) -> list[dict[str, Any]]:
+def panel_rows(told: pl.DataFrame, quantity: str, factor: float) -> list[dict[str, Any]]:
     """The points of one panel in the units of people; of memory the longer run, which is the larger."""
     rows = told.filter(quantity=quantity)
     longest = rows["output_tokens"].max()

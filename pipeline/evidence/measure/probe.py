@@ -14,7 +14,7 @@ from pipeline.core.errors import PipelineError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pipeline.evidence.measure.torch_ops import Machine
+    from pipeline.evidence.measure.machine import Machine
 
 Tell = Callable[[str], None]
 FORMS = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
@@ -80,11 +80,11 @@ class Probe:
 
     def table(self) -> pl.DataFrame:
         """All figures."""
-        return pl.DataFrame(self.rows, schema={"measured": pl.String, "size": pl.String, "value": pl.Float64,
-                                               "unit": pl.String})  # fmt: skip
+        types = {"measured": pl.String, "size": pl.String, "value": pl.Float64, "unit": pl.String}
+        return pl.DataFrame(self.rows, schema=types)
 
 
-def half(probe: Probe) -> str:
+def faster_half_format(probe: Probe) -> str:
     """The faster 16-bit format.
 
     Raises:
@@ -96,7 +96,7 @@ def half(probe: Probe) -> str:
     return max(known, key=lambda form: probe.flop_per_s[form])
 
 
-def probed(ops: Ops, kind: str, tell: Tell) -> Probe:
+def probe_device(ops: Ops, kind: str, tell: Tell) -> Probe:
     """Measure everything; a format that the device does not know is left out.
 
     Args:
@@ -113,7 +113,7 @@ def probed(ops: Ops, kind: str, tell: Tell) -> Probe:
         rates = list(product_rates(ops, kind, form, found))
         if rates:
             found.flop_per_s[form] = max(rates)
-    form = half(found)
+    form = faster_half_format(found)
     tell("memory, launches, attention")
     size, side = COPIED_BYTES[kind], READ_ELEMENTS[kind]
     copied = 2 * size / ops.copy_s(size)
@@ -121,7 +121,7 @@ def probed(ops: Ops, kind: str, tell: Tell) -> Probe:
     read = 2 * side * side / ops.product_s(form, 1, side, side)
     found.read_bytes_per_s = found.keep(f"reading a matrix in {form}", f"1 x {side} x {side}", read, "B/s")
     found.launch_s = found.keep("launching an operation", "1", ops.launch_s(), "s")
-    attention(ops, form, found)
+    measure_attention(ops, form, found)
     return found
 
 
@@ -135,7 +135,7 @@ def product_rates(ops: Ops, kind: str, form: str, found: Probe) -> Iterator[floa
         yield found.keep(f"product in {form}", f"{side} x {side} x {side}", rate, "FLOP/s")
 
 
-def attention(ops: Ops, form: str, found: Probe) -> None:
+def measure_attention(ops: Ops, form: str, found: Probe) -> None:
     """Rates of attention, one token a sequence and over a prompt."""
     sequences, heads, keys, width = DECODED
     moved = CACHE_PASSES * 2 * 2 * sequences * heads * keys * width

@@ -7,23 +7,26 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from pipeline.evidence.measure.sweep import spread_ratio
+from pipeline.evidence.measure.sweep import quartile_ratio
+from pipeline.evidence.readers.measurements import columns_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from pipeline.evidence.measure.sweep import Point
 
-COLUMNS = {
-    "source": pl.String, "kind": pl.String, "engine": pl.String, "engine_version": pl.String, "model": pl.String,
-    "weights": pl.String, "kv": pl.String, "accelerator": pl.String, "device_bytes": pl.Int64,
-    "device_count": pl.Int64, "tp": pl.Int64, "pp": pl.Int64, "batch": pl.Int64, "prompt_tokens": pl.Int64,
-    "output_tokens": pl.Int64, "quantity": pl.String, "value": pl.Float64, "spread_ratio": pl.Float64,
-    "repeats": pl.Int64, "note": pl.String,
-}  # fmt: skip
+COLUMNS: dict[str, type[pl.DataType]] = {
+    **columns_in(pl.String, "source kind engine engine_version model weights kv accelerator"),
+    **columns_in(pl.Int64, "device_bytes device_count tp pp batch prompt_tokens output_tokens"),
+    "quantity": pl.String,
+    "value": pl.Float64,
+    "spread_ratio": pl.Float64,
+    "repeats": pl.Int64,
+    "note": pl.String,
+}
 
 
-def tidy(points: Sequence[Point], stated: Mapping[str, Any]) -> pl.DataFrame:
+def tidy_rows(points: Sequence[Point], stated: Mapping[str, Any]) -> pl.DataFrame:
     """The rows of all points: medians of repeats, how far their quartiles lie apart, and what was out of memory.
 
     Args:
@@ -31,11 +34,11 @@ def tidy(points: Sequence[Point], stated: Mapping[str, Any]) -> pl.DataFrame:
         stated: columns that hold of every row: model, accelerator, engine, formats.
     """
     same = {"source": "capgrid measure", "kind": "static", "device_count": 1, "tp": 1, "pp": 1, **stated}
-    rows = [{**same, **row} for point in points for row in numbers(point)]
+    rows = [{**same, **row} for point in points for row in point_rows(point)]
     return pl.DataFrame(rows, schema=COLUMNS)
 
 
-def numbers(point: Point) -> Iterator[dict[str, Any]]:
+def point_rows(point: Point) -> Iterator[dict[str, Any]]:
     """The numbers of one point; a batch that did not fit has only that."""
     plan = {"batch": point.batch, "prompt_tokens": point.prompt_tokens}
     if point.ran_out:
@@ -43,20 +46,20 @@ def numbers(point: Point) -> Iterator[dict[str, Any]]:
         return
     first, whole = {**plan, "output_tokens": 1}, {**plan, "output_tokens": point.output_tokens}
     if point.ttft_s:
-        yield first | number("ttft_s", point.ttft_s)
+        yield first | repeats_row("ttft_s", point.ttft_s)
     if point.tpot_s:
-        yield whole | number("itl_s", point.tpot_s)
+        yield whole | repeats_row("itl_s", point.tpot_s)
     if point.peak_bytes:
-        yield first | number("memory_bytes", [point.first_peak_bytes])
-        yield whole | number("memory_bytes", [point.peak_bytes])
+        yield first | repeats_row("memory_bytes", [point.first_peak_bytes])
+        yield whole | repeats_row("memory_bytes", [point.peak_bytes])
         yield whole | {"quantity": "oom", "value": 0.0, "repeats": 1}
 
 
-def number(quantity: str, values: Sequence[float]) -> dict[str, Any]:
+def repeats_row(quantity: str, values: Sequence[float]) -> dict[str, Any]:
     """One number of a point, from its repeats."""
     return {
         "quantity": quantity,
         "value": float(median(values)),
-        "spread_ratio": spread_ratio(values),
+        "spread_ratio": quartile_ratio(values),
         "repeats": len(values),
     }

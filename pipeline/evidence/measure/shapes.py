@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import PipelineError, UsageError
-from pipeline.evidence.measure.entries import model_block, put
+from pipeline.evidence.measure.entries import model_block, put_entries
 from pipeline.facts.adding import check_free, read_config
 from pipeline.facts.config.counted import entry_of
 
@@ -32,7 +32,7 @@ FACTS = {
 Shape = tuple[str, "Mapping[str, Any]"]
 
 
-def shape_of(
+def resolve_shape(
     name: str, config: Path | None, catalogs: Catalogs, folder: Path, on: date, load: Callable[[Path], object]
 ) -> Shape:
     """The id of a shape, and its config; a shape that no catalog has is written to the folder.
@@ -52,14 +52,14 @@ def shape_of(
     """
     if config is None and name != SMALL_NAME:
         known = catalogs.resolve("model", name)
-        return known, config_of(catalogs.frames["model"].filter(model=known).row(0, named=True))
+        return known, llama_config(catalogs.frames["model"].filter(model=known).row(0, named=True))
     if config is not None and name == SMALL_NAME:
         raise UsageError("--config needs --shape ID: what the model is to be called, such as my-model-8b")
     said, own = (read_config(config), name) if config is not None else (SMALL, SMALL_ID)
     if own not in measured_before(catalogs):
         entry = {"name": f"{own}, as measured here", "family": "measured", **entry_of(said)}
         check_free(catalogs, entry, own)
-        put(folder, [model_block(entry, own)], on, load)
+        put_entries(folder, [model_block(entry, own)], on, load)
     return own, said
 
 
@@ -68,7 +68,7 @@ def measured_before(catalogs: Catalogs) -> set[str]:
     return set(catalogs.frames["model"].filter(family="measured")["model"])
 
 
-def config_of(facts: Mapping[str, Any]) -> dict[str, Any]:
+def llama_config(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The config of a model of the catalog, where a plain Llama has its shape.
 
     Raises:

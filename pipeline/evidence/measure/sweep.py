@@ -87,10 +87,10 @@ class Sweep:
     ended: str = "done"
 
 
-def spread_ratio(values: Sequence[float]) -> float:
+def quartile_ratio(values: Sequence[float]) -> float:
     """How far the quartiles lie apart, as a share of the median; 0 of fewer than two values.
 
-    >>> round(spread_ratio([1.0, 2.0, 3.0]), 2), spread_ratio([5.0])
+    >>> round(quartile_ratio([1.0, 2.0, 3.0]), 2), quartile_ratio([5.0])
     (0.5, 0.0)
     """
     middle = median(values)
@@ -110,7 +110,7 @@ def sweep(runner: Runner, plan: Plan, tell: Tell, clock: Callable[[], float] = p
     begun = clock()
     found = Sweep([Point(*size, plan.output_tokens) for size in plan.points()])
     try:
-        for step, share in ((remember, MEMORY_SHARE), (time, 1.0)):
+        for step, share in ((measure_memory, MEMORY_SHARE), (measure_times, 1.0)):
             late = begun + plan.budget_s * share
             for place, point in enumerate(found.points, 1):
                 if clock() > late:
@@ -119,7 +119,7 @@ def sweep(runner: Runner, plan: Plan, tell: Tell, clock: Callable[[], float] = p
                 if is_past_memory(point, found.points):
                     continue
                 step(runner, plan, point, partial(is_over, clock, late))
-                tell(f"{place}/{len(found.points)}  {said(point)}  {clock() - begun:.0f} s")
+                tell(f"{place}/{len(found.points)}  {progress_line(point)}  {clock() - begun:.0f} s")
     except KeyboardInterrupt:
         found.ended = "stopped"
     found.points = [each for each in found.points if each.ttft_s or each.peak_bytes or each.ran_out]
@@ -138,7 +138,7 @@ def is_past_memory(point: Point, points: Sequence[Point]) -> bool:
     )
 
 
-def remember(runner: Runner, plan: Plan, point: Point, _is_late: Callable[[], bool]) -> None:
+def measure_memory(runner: Runner, plan: Plan, point: Point, _is_late: Callable[[], bool]) -> None:
     """Measure the memory of one point, reading prompts alone and writing all tokens."""
     size = (point.batch, point.prompt_tokens)
     try:
@@ -148,7 +148,7 @@ def remember(runner: Runner, plan: Plan, point: Point, _is_late: Callable[[], bo
         point.ran_out = True
 
 
-def time(runner: Runner, plan: Plan, point: Point, is_late: Callable[[], bool]) -> None:
+def measure_times(runner: Runner, plan: Plan, point: Point, is_late: Callable[[], bool]) -> None:
     """Time one point: warm up, then repeat until it is enough or the time is over."""
     size = (point.batch, point.prompt_tokens)
     try:
@@ -162,7 +162,7 @@ def time(runner: Runner, plan: Plan, point: Point, is_late: Callable[[], bool]) 
         point.ran_out = not point.peak_bytes  # what once fitted was only kept in pieces: it stays untimed
 
 
-def said(point: Point) -> str:
+def progress_line(point: Point) -> str:
     """A point in a line of progress."""
     name = f"batch {point.batch} x {point.prompt_tokens} tokens"
     if point.ran_out:
@@ -170,5 +170,5 @@ def said(point: Point) -> str:
     if not point.ttft_s:
         return f"{name}: {point.peak_bytes / 1e9:.4g} GB"
     tpot = f", TPOT {median(point.tpot_s) * 1e3:.4g} ms" if point.tpot_s else ""
-    spread = max(spread_ratio(point.ttft_s), spread_ratio(point.tpot_s) if point.tpot_s else 0.0)
+    spread = max(quartile_ratio(point.ttft_s), quartile_ratio(point.tpot_s) if point.tpot_s else 0.0)
     return f"{name}: TTFT {median(point.ttft_s) * 1e3:.4g} ms{tpot}, quartiles {spread:.0%} apart"

@@ -9,33 +9,41 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
+from pipeline.evidence.readers.measurements import columns_in
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-COLUMNS = {
-    "model": pl.String, "engine": pl.String, "engine_version": pl.String, "weights": pl.String, "kv": pl.String,
-    "accelerator": pl.String, "device_bytes": pl.Float64, "tp": pl.Float64, "pp": pl.Float64,
-    "memory_utilization": pl.Float64, "model_len_max": pl.Float64, "batched_tokens_max": pl.Float64,
-    "sequences_max": pl.Float64, "block_tokens": pl.Float64, "eager": pl.Boolean,
-}  # fmt: skip
+COLUMNS: dict[str, type[pl.DataType]] = {
+    **columns_in(pl.String, "model engine engine_version weights kv accelerator"),
+    **columns_in(pl.Float64, "device_bytes tp pp memory_utilization model_len_max batched_tokens_max"),
+    **columns_in(pl.Float64, "sequences_max block_tokens"),
+    "eager": pl.Boolean,
+}
 """What a start was asked for; no engine writes the accelerator's name in a form of ours, so it stays unknown."""
 QUANTITIES = (
-    "weight_bytes", "activation_bytes", "non_torch_bytes", "cuda_graph_bytes", "kv_pool_bytes", "kv_pool_tokens",
-    "kv_pool_blocks", "batch_max_at_model_len", "oom",
-)  # fmt: skip
+    *("weight_bytes", "activation_bytes", "non_torch_bytes", "cuda_graph_bytes"),
+    *("kv_pool_bytes", "kv_pool_tokens", "kv_pool_blocks", "batch_max_at_model_len", "oom"),
+)
 UNIT = {"vllm": 2**30, "sglang": 2**30, "llama.cpp": 2**20, "": 2**30}
 """Bytes in what an engine prints: vLLM and SGLang write GB and mean GiB; no name stands for PyTorch's own lines."""
-KEYS = {
-    "model": "model", "model_path": "model", "model_tag": "model", "dtype": "dtype", "quantization": "quantization",
-    "kv_cache_dtype": "kv_cache_dtype", "tensor_parallel_size": "tp", "tp_size": "tp", "pipeline_parallel_size": "pp",
-    "pp_size": "pp", "gpu_memory_utilization": "memory_utilization", "mem_fraction_static": "memory_utilization",
-    "max_seq_len": "model_len_max", "max_model_len": "model_len_max", "context_length": "model_len_max",
-    "context_len": "model_len_max", "max_num_batched_tokens": "batched_tokens_max",
-    "chunked_prefill_size": "batched_tokens_max", "max_num_seqs": "sequences_max",
-    "max_running_requests": "sequences_max", "block_size": "block_tokens", "page_size": "block_tokens",
-    "enforce_eager": "eager", "disable_cuda_graph": "eager", "max_total_num_tokens": "kv_pool_tokens",
-}  # fmt: skip
-"""The engines' words for settings."""
+WORDS = {
+    "model": "model model_path model_tag",
+    "dtype": "dtype",
+    "quantization": "quantization",
+    "kv_cache_dtype": "kv_cache_dtype",
+    "tp": "tensor_parallel_size tp_size",
+    "pp": "pipeline_parallel_size pp_size",
+    "memory_utilization": "gpu_memory_utilization mem_fraction_static",
+    "model_len_max": "max_seq_len max_model_len context_length context_len",
+    "batched_tokens_max": "max_num_batched_tokens chunked_prefill_size",
+    "sequences_max": "max_num_seqs max_running_requests",
+    "block_tokens": "block_size page_size",
+    "eager": "enforce_eager disable_cuda_graph",
+    "kv_pool_tokens": "max_total_num_tokens",
+}
+"""The engines' words for settings, by ours."""
+KEYS = {theirs: ours for ours, words in WORDS.items() for theirs in words.split()}
 PAIR = re.compile(rf"\b({'|'.join(KEYS)})['\"]?\s*[=:]\s*(?:'([^']*)'|\"([^\"]*)\"|([^\s,)}}\]]+))")
 DEVICE = r"(?:(?:CUDA|ROCm|HIP|Vulkan|SYCL|MUSA)0|Metal|MTL0)(?:_Mapped)?"
 OOM = "(?P<oom>)"
@@ -172,14 +180,16 @@ FORMATS = (
 )
 """The engine's word, what the model's name must say as well, and our format."""
 FLOATS = {
-    "bfloat16": "bf16", "bf16": "bf16", "half": "fp16", "float16": "fp16", "f16": "fp16", "float": "fp32",
-    "float32": "fp32", "f32": "fp32", "q8_0": "gguf-q8_0",
-}  # fmt: skip
+    **dict.fromkeys(("bfloat16", "bf16"), "bf16"),
+    **dict.fromkeys(("half", "float16", "f16"), "fp16"),
+    **dict.fromkeys(("float", "float32", "f32"), "fp32"),
+    "q8_0": "gguf-q8_0",
+}
 
 
 TEXTS = {"engine_version", "model", "dtype", "quantization", "kv_cache_dtype", "build", "file_type"}
 UNSAID = {"None", "auto", "-1"}
-DERIVED: tuple[tuple[str, str, Callable[[float, float], float], str], ...] = (
+IMPLIED: tuple[tuple[str, str, Callable[[float, float], float], str], ...] = (
     ("weight_bytes", "free_before_bytes", sub, "free_after_bytes"),
     ("activation_bytes", "torch_peak_bytes", sub, "weight_bytes"),
     ("kv_pool_bytes", "k_bytes", add, "v_bytes"),

@@ -13,10 +13,10 @@ from pipeline.core.errors import PipelineError
 from pipeline.evidence.readers.log_shapes import (
     COLOUR,
     COLUMNS,
-    DERIVED,
     ENDS,
     FLOATS,
     FORMATS,
+    IMPLIED,
     KEYS,
     OTHER_RANK,
     PAIR,
@@ -54,7 +54,7 @@ class Facts:
 
     def read(self, line: str) -> bool:
         """Keep what a line says; false where the start is over."""
-        prefix, message = split(line)
+        prefix, message = split_prefix(line)
         other = bool(OTHER_RANK.search(prefix))
         if any(end in message for end in ENDS):
             self.known.pop("oom", None)  # what ran out of memory was tried again
@@ -68,9 +68,9 @@ class Facts:
 
     def keep(self, shape: Shape, source: tuple[bool, int], message: str) -> None:
         """Keep the first value of each name in lines of one shape, or the sum where several lines make a whole."""
-        for name, text in said(shape, message):
+        for name, text in shape_values(shape, message):
             self.engine = self.engine or shape.engine
-            value = text if name in TEXTS else number(text, UNIT[shape.engine] if name.endswith("_bytes") else 1)
+            value = text if name in TEXTS else logged_number(text, UNIT[shape.engine] if name.endswith("_bytes") else 1)
             values = self.known.setdefault(name, {})
             if value is not None and shape.adds and source in values:
                 values[source] = (values[source][0] + value, values[source][1])
@@ -82,11 +82,11 @@ class Facts:
         return {name: values[min(values)] for name, values in self.known.items() if values}
 
 
-def split(line: str) -> tuple[str, str]:
+def split_prefix(line: str) -> tuple[str, str]:
     """A line without colours, as prefix and message.
 
-    >>> split("(Worker_TP1 pid=7) INFO 11-05 12:00:00 [gpu_worker.py:298] Available KV cache memory: 5.38 GiB")[1]
-    'Available KV cache memory: 5.38 GiB'
+    >>> split_prefix("(Worker_TP1 pid=7) INFO 11-05 12:00:00 [gpu_worker.py:298] Model loading took 5.38 GiB")[1]
+    'Model loading took 5.38 GiB'
     """
     plain = COLOUR.sub("", line).strip()
     prefix = PREFIX.match(plain)
@@ -94,7 +94,7 @@ def split(line: str) -> tuple[str, str]:
     return plain[:end], plain[end:]
 
 
-def said(shape: Shape, message: str) -> Iterator[tuple[str, str]]:
+def shape_values(shape: Shape, message: str) -> Iterator[tuple[str, str]]:
     """The names and words that a message of some shape holds."""
     if shape.text:
         found = shape.text.search(message)
@@ -106,11 +106,11 @@ def said(shape: Shape, message: str) -> Iterator[tuple[str, str]]:
             yield KEYS[key], text
 
 
-def number(text: str, unit: float) -> float | bool | None:
+def logged_number(text: str, unit: float) -> float | bool | None:
     """A number as engines print it, in base units; a truth stays one, and no text at all means one.
 
-    >>> number("78,384", 1), number("True", 1), number("", 1), number("1.5", 2**30), number("32k", 1)
-    (78384.0, True, 1.0, 1610612736.0, None)
+    >>> [logged_number(text, 2**30) for text in ("1.5", "True", "", "32k")], logged_number("78,384", 1)
+    ([1610612736.0, True, 1073741824.0, None], 78384.0)
     """
     if text in {"True", "False"}:
         return text == "True"
@@ -148,7 +148,7 @@ def kv_of(word: str | None) -> str | None:
     return "fp8" if word and word.startswith("fp8") else FLOATS.get(word or "")
 
 
-def settings_of(said: dict[str, Any], engine: str) -> dict[str, Any]:
+def start_settings(said: dict[str, Any], engine: str) -> dict[str, Any]:
     """What a start was asked for, under our names; what nobody said is missing."""
     version = said.get("engine_version") or (f"b{said['build']}" if "build" in said else None)
     ours = {
@@ -161,11 +161,11 @@ def settings_of(said: dict[str, Any], engine: str) -> dict[str, Any]:
     return {name: value for name, value in every.items() if value is not None}
 
 
-def derived(best: dict[str, tuple[Any, str]]) -> dict[str, tuple[float, str]]:
+def implied_quantities(best: dict[str, tuple[Any, str]]) -> dict[str, tuple[float, str]]:
     """Quantities that a log only implies: a sum, a difference or a product of what it states."""
     found = {
         name: (rule(best[one][0], best[other][0]), best[one][1])
-        for name, one, rule, other in DERIVED
+        for name, one, rule, other in IMPLIED
         if one in best and other in best and (name not in best or rule is mul)
     }
     if "peak_bytes" in best and "activation_bytes" not in best:
@@ -189,7 +189,7 @@ def read_log(path: Path) -> StartUp:
     except OSError as error:
         raise PipelineError(f"{path}: cannot be read: {error.strerror or error}") from error
     best = facts.best()
-    best |= derived(best)
+    best |= implied_quantities(best)
     numbers = {name: best[name] for name in QUANTITIES if name in best}
     if not facts.engine or not (numbers or "model" in best):
         raise PipelineError(
@@ -197,7 +197,7 @@ def read_log(path: Path) -> StartUp:
         )
     return StartUp(
         facts.engine,
-        settings_of({name: value for name, (value, _) in best.items()}, facts.engine),
+        start_settings({name: value for name, (value, _) in best.items()}, facts.engine),
         {name: value for name, (value, _) in numbers.items()},
         {name: line for name, (_, line) in numbers.items()},
     )

@@ -12,15 +12,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-NEEDED = {"model": pl.String, "quantity": pl.String, "value": pl.Float64}
-OPTIONAL = {
-    "source": pl.String, "engine": pl.String, "engine_version": pl.String, "weights": pl.String, "kv": pl.String,
-    "accelerator": pl.String, "device_bytes": pl.Float64, "tp": pl.Float64, "pp": pl.Float64, "ep": pl.Float64,
-    "dp": pl.Float64, "attention_dp": pl.Float64, "moe_ep": pl.Float64,
-    "batch": pl.Float64, "prompt_tokens": pl.Float64, "output_tokens": pl.Float64, "kind": pl.String,
-    "device_count": pl.Float64, "memory_utilization": pl.Float64, "model_len_max": pl.Float64,
-    "batched_tokens_max": pl.Float64, "sequences_max": pl.Float64, "block_tokens": pl.Float64, "eager": pl.Boolean,
-}  # fmt: skip
+Types = dict[str, type[pl.DataType]]
+
+
+def columns_in(dtype: type[pl.DataType], names: str) -> Types:
+    """Columns of one type, from their names with spaces between.
+
+    >>> columns_in(pl.Int64, "tp pp")
+    {'tp': Int64, 'pp': Int64}
+    """
+    return dict.fromkeys(names.split(), dtype)
+
+
+NEEDED: Types = {"model": pl.String, "quantity": pl.String, "value": pl.Float64}
+OPTIONAL: Types = {
+    **columns_in(pl.String, "source engine engine_version weights kv accelerator"),
+    **columns_in(pl.Float64, "device_bytes tp pp ep dp attention_dp moe_ep batch prompt_tokens output_tokens"),
+    "kind": pl.String,
+    **columns_in(pl.Float64, "device_count memory_utilization model_len_max batched_tokens_max"),
+    **columns_in(pl.Float64, "sequences_max block_tokens"),
+    "eager": pl.Boolean,
+}
 """Columns that say what was measured on what; what a file does not state is the engine's default."""
 
 
@@ -30,11 +42,11 @@ def read_measurements(paths: Sequence[Path]) -> pl.DataFrame:
     Raises:
         PipelineError: a file cannot be read, lacks a column, or holds text where a number belongs.
     """
-    frames = [with_types(path, read_rows(path)) for path in paths]
+    frames = [with_types(path, read_untyped(path)) for path in paths]
     return pl.concat(frames, how="diagonal_relaxed").with_row_index("measurement_row")
 
 
-def read_rows(path: Path) -> pl.DataFrame:
+def read_untyped(path: Path) -> pl.DataFrame:
     """One file, every column of a CSV as text."""
     try:
         if path.suffix == ".parquet":

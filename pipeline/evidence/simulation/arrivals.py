@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from pipeline.core.errors import PipelineError, UsageError
-from pipeline.evidence.simulation.requests import percentiles, simulate
+from pipeline.core.errors import UsageError
+from pipeline.evidence.extras import library
+from pipeline.evidence.simulation.simulate import percentiles, simulate_requests
 
 if TYPE_CHECKING:
     import numpy as np
 
     from pipeline.evidence.simulation.replica import Replica
 
+MISSING = "simulation needs numpy: pip install 'capgrid[sim]'"
 LOOKS = 5
 """Simulated rates after the bracket is known: within half a per cent for a bracket of a factor of 1.25."""
 WIDEST = 9
@@ -50,59 +52,55 @@ class Traffic:
             raise UsageError("a coefficient of variation is not below 0")
 
 
-def drawn(traffic: Traffic, requests: int, seed: int) -> pl.DataFrame:
+def draw_requests(traffic: Traffic, requests: int, seed: int) -> pl.DataFrame:
     """So many requests: arrival_s at one request per second, prompt_tokens, output_tokens.
 
     Other rates are the same requests in less time: divide arrival_s by the rate.
     """
-    random = generator(seed)
+    random = random_generator(seed)
     return pl.DataFrame(
         {
-            "arrival_s": gaps(traffic.arrival_cv, requests, random).cumsum(),
-            "prompt_tokens": lengths(
+            "arrival_s": draw_gaps(traffic.arrival_cv, requests, random).cumsum(),
+            "prompt_tokens": draw_lengths(
                 traffic.prompt_tokens, traffic.prompt_cv, requests, random, traffic.longest_tokens
             ),
-            "output_tokens": lengths(
+            "output_tokens": draw_lengths(
                 traffic.output_tokens, traffic.output_cv, requests, random, traffic.longest_tokens
             ),
         }
     )
 
 
-def gaps(cv: float, count: int, random: np.random.Generator) -> np.ndarray:
+def draw_gaps(cv: float, count: int, random: np.random.Generator) -> np.ndarray:
     """Times between arrivals of mean 1: gamma."""
-    import numpy as np  # noqa: PLC0415
-
+    np = library("numpy", MISSING)
     shape = 1.0 / (cv * cv) if cv > 0 else 0.0
     return random.gamma(shape, 1.0 / shape, count) if cv > 0 else np.ones(count)
 
 
-def lengths(mean: float, cv: float, count: int, random: np.random.Generator, most: int) -> np.ndarray:
+def draw_lengths(mean: float, cv: float, count: int, random: np.random.Generator, most: int) -> np.ndarray:
     """Lengths in whole tokens, 1 at least: lognormal."""
-    import numpy as np  # noqa: PLC0415
+    numpy = library("numpy", MISSING)
+    spread = numpy.log1p(cv * cv)
+    real = random.lognormal(numpy.log(mean) - spread / 2.0, numpy.sqrt(spread), count)
+    whole: np.ndarray = numpy.rint(real).clip(1, most).astype(numpy.int64)
+    return whole
 
-    spread = np.log1p(cv * cv)
-    real = random.lognormal(np.log(mean) - spread / 2.0, np.sqrt(spread), count)
-    return np.rint(real).clip(1, most).astype(np.int64)
 
-
-def generator(seed: int) -> np.random.Generator:
+def random_generator(seed: int) -> np.random.Generator:
     """A source of random numbers.
 
     Raises:
         PipelineError: numpy is not installed.
     """
-    try:
-        import numpy as np  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise PipelineError("simulation needs numpy: pip install 'capgrid[sim]'") from error
-    return np.random.default_rng(seed)
+    made: np.random.Generator = library("numpy", MISSING).random.default_rng(seed)
+    return made
 
 
-def at_rate(replica: Replica, requests: pl.DataFrame, requests_per_s: float) -> dict[str, float]:
-    """Percentiles of requests of `drawn` at a rate."""
+def simulate_at_rate(replica: Replica, requests: pl.DataFrame, requests_per_s: float) -> dict[str, float]:
+    """Percentiles of requests of `draw_requests` at a rate."""
     times_s = (requests["arrival_s"] / requests_per_s).to_list()
-    return percentiles(simulate(replica, times_s, requests["prompt_tokens"], requests["output_tokens"]))
+    return percentiles(simulate_requests(replica, times_s, requests["prompt_tokens"], requests["output_tokens"]))
 
 
 def largest_rate_simulated(
@@ -114,14 +112,14 @@ def largest_rate_simulated(
 
     Args:
         replica: one replica.
-        requests: what `drawn` returns.
+        requests: what `draw_requests` returns.
         ttft_slo_s: limit of the p95 of the time to first token [s].
         tpot_slo_s: limit of the p95 of the time per output token [s].
         guess_per_s: where to begin.
     """
 
     def meets(rate: float) -> bool:
-        seen = at_rate(replica, requests, rate)
+        seen = simulate_at_rate(replica, requests, rate)
         return seen["ttft_s_p95"] <= ttft_slo_s and not seen["tpot_s_p95"] > tpot_slo_s
 
     low = high = guess_per_s

@@ -9,9 +9,9 @@ import polars as pl
 from polars import col
 
 from pipeline.core.errors import PipelineError, UsageError
-from pipeline.evidence.simulation.arrivals import Traffic, drawn
+from pipeline.evidence.simulation.arrivals import Traffic, draw_requests
 from pipeline.evidence.simulation.replica import Replica
-from pipeline.evidence.simulation.requests import MEASURED, percentiles, simulate
+from pipeline.evidence.simulation.simulate import MEASURED, percentiles, simulate_requests
 from pipeline.grid.load import INPUTS, settled, under_load
 from pipeline.grid.point import point_row, with_facts
 from pipeline.grid.replicas import Variation, replicas, with_line
@@ -24,9 +24,15 @@ TURNS = 3
 LEAST_PROMPT, LEAST_SCV = 16, 0.0025
 CLOSED = {"ttft_s_mean": "ttft_loaded_s", "tpot_s_mean": "tpot_loaded_s", "e2e_s_mean": "e2e_loaded_s"}
 
+TIMES: dict[str, type[pl.DataType]] = {
+    "quantity": pl.String,
+    **dict.fromkeys(("simulated_s", "closed_form_s", "objective_s"), pl.Float64),
+    "is_met": pl.Boolean,
+}
+
 
 @dataclass(frozen=True)
-class Planned:
+class GroupPlan:
     """One data-parallel group of a plan: what the simulation takes, and the row that the closed forms read."""
 
     replica: Replica
@@ -38,7 +44,7 @@ class Planned:
         return int(self.row["dp"])
 
 
-def planned(axes: Axes, variation: Variation, group_requests_per_s: float) -> Planned:
+def simulation_of(axes: Axes, variation: Variation, group_requests_per_s: float) -> GroupPlan:
     """The plan of some axes at a rate, its steps' line drawn through the batch that it then runs.
 
     Two lengths of prompts tell what context adds to a step from what a sequence does.
@@ -55,7 +61,7 @@ def planned(axes: Axes, variation: Variation, group_requests_per_s: float) -> Pl
     point_row(axes)
     prompt = int(workload["prompt_tokens"])
     more = max(prompt, LEAST_PROMPT)
-    own = drawn_at(replicas(axes, variation), group_requests_per_s)
+    own = fix_line(replicas(axes, variation), group_requests_per_s)
     long_axes = {**axes, "workload": with_facts(axes["workload"], {"prompt_tokens": prompt + more})}
     long = with_line(replicas(long_axes, variation), pl.lit(own["drawn_at"]))
     slope = own["step_sequence_s"]
@@ -67,10 +73,10 @@ def planned(axes: Axes, variation: Variation, group_requests_per_s: float) -> Pl
     reserves = own["kv_growth_ratio"] == 0
     room = context + 1 if not reserves else held_tokens(own, variation, 1.0) + 1
     limits = {"slots": int(own["slots"]), "kv_tokens": int(own["kv_slots"] * room)}
-    return Planned(Replica(**line, **reading, **limits, prefills_first=own["prefills_first"], reserves=reserves), own)
+    return GroupPlan(Replica(**line, **reading, **limits, prefills_first=own["prefills_first"], reserves=reserves), own)
 
 
-def drawn_at(rows: pl.DataFrame, group_requests_per_s: float) -> dict[str, Any]:
+def fix_line(rows: pl.DataFrame, group_requests_per_s: float) -> dict[str, Any]:
     """The one row of a plan, its line drawn where it works; with the batch through which it is drawn."""
     rows = rows.with_columns(arrivals_per_s=pl.lit(group_requests_per_s), drawn_at=pl.lit(2.0))
     for _ in range(TURNS):
@@ -94,11 +100,11 @@ def longest_tokens(replica: Replica) -> int:
     return max((replica.blocks - 1) * replica.block_tokens // 2, 1)
 
 
-def requests_for(plan: Planned, axes: Axes, variation: Variation, count: int, seed: int) -> pl.DataFrame:
+def requests_for(plan: GroupPlan, axes: Axes, variation: Variation, count: int, seed: int) -> pl.DataFrame:
     """Requests drawn for a plan; lengths are cut where the cache holds no longer ones."""
     prompt, output = (float(axes["workload"][name].item()) for name in ("prompt_tokens", "output_tokens"))
     spreads = (variation.arrival_cv, variation.prompt_cv, variation.output_cv)
-    return drawn(Traffic(prompt, output, *spreads, longest_tokens(plan.replica)), count, seed)
+    return draw_requests(Traffic(prompt, output, *spreads, longest_tokens(plan.replica)), count, seed)
 
 
 def split_scv(arrival_scv: float, ways: int, routing: str) -> float:
@@ -109,8 +115,8 @@ def split_scv(arrival_scv: float, ways: int, routing: str) -> float:
     return 1 + (arrival_scv - 1) / ways if routing == "random" else max(arrival_scv / ways, LEAST_SCV)
 
 
-def simulated(
-    plan: Planned, requests: pl.DataFrame, requests_per_s: float, count: int, routing: str, seed: int
+def simulate_plan(
+    plan: GroupPlan, requests: pl.DataFrame, requests_per_s: float, count: int, routing: str, seed: int
 ) -> dict[str, float]:
     """Percentiles of simulated times of a plan's replicas; what an engine takes besides its steps is added.
 
@@ -124,7 +130,7 @@ def simulated(
     """
     mean_per_s = (requests.height - 1) / max(requests["arrival_s"][-1] - requests["arrival_s"][0], 1e-9)
     accepted = plan.row["accepted_tokens"]
-    times = simulate(
+    times = simulate_requests(
         plan.replica,
         (requests["arrival_s"] * (mean_per_s / requests_per_s)).to_list(),
         requests["prompt_tokens"],
@@ -138,7 +144,7 @@ def simulated(
     return percentiles(told)
 
 
-def closed(plan: Planned, group_requests_per_s: float, arrival_cv: float) -> dict[str, Any]:
+def closed_form_times(plan: GroupPlan, group_requests_per_s: float, arrival_cv: float) -> dict[str, Any]:
     """What the closed forms say of one group, by the names of `percentiles`; with the verdict."""
     given = {"arrivals_per_s": group_requests_per_s, "arrival_cv": arrival_cv}
     inputs = {name: value for name, value in plan.row.items() if name in INPUTS} | given
@@ -151,14 +157,14 @@ def closed(plan: Planned, group_requests_per_s: float, arrival_cv: float) -> dic
     return told | {"utilisation_ratio": row["utilisation_ratio"], "load_verdict": row["load_verdict"]}
 
 
-def beside(plan: Planned, seen: dict[str, float], said: dict[str, Any]) -> pl.DataFrame:
+def times_side_by_side(plan: GroupPlan, seen: dict[str, float], said: dict[str, Any]) -> pl.DataFrame:
     """Simulated and closed-form times side by side, with the objective where there is one.
 
     Outputs of one token have no time per token, and miss no limit of it.
     """
     accepted = plan.row["accepted_tokens"]
     limits = {"ttft_s_p95": plan.row["ttft_slo_s"], "tpot_s_p95": plan.row["tpot_slo_s"] / accepted}
-    return pl.DataFrame(
+    rows = pl.DataFrame(
         [
             {
                 "quantity": name.replace("_s_", "_"),
@@ -169,10 +175,7 @@ def beside(plan: Planned, seen: dict[str, float], said: dict[str, Any]) -> pl.Da
             }
             for name, value in seen.items()
         ],
-        schema={
-            "quantity": pl.String, "simulated_s": pl.Float64, "closed_form_s": pl.Float64, "objective_s": pl.Float64,
-            "is_met": pl.Boolean,
-        },
-    ).with_columns(pl.col(pl.Float64).fill_nan(None)).with_columns(
-        difference_ratio=col("closed_form_s") / col("simulated_s") - 1
-    )  # fmt: skip
+        schema=TIMES,
+    )
+    known = rows.with_columns(pl.col(pl.Float64).fill_nan(None))
+    return known.with_columns(difference_ratio=col("closed_form_s") / col("simulated_s") - 1)

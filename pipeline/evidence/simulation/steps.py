@@ -12,8 +12,6 @@ from heapq import heappop, heappush
 from math import ceil, sqrt
 from typing import TYPE_CHECKING, Any
 
-from simpy import Interrupt
-
 if TYPE_CHECKING:
     from collections.abc import Generator
 
@@ -118,9 +116,12 @@ class Decoding:
 class Server:
     """One replica at work."""
 
-    def __init__(self, environment: Environment, replica: Replica, requests: Requests) -> None:
-        """Begin idle."""
+    def __init__(
+        self, environment: Environment, interrupt: type[Exception], replica: Replica, requests: Requests
+    ) -> None:
+        """Begin idle; `interrupt` is what simpy raises in a process that is interrupted."""
         self.environment, self.replica, self.requests = environment, replica, requests
+        self.interrupt = interrupt
         self.waiting: deque[int] = deque()
         self.held: dict[int, int] = {}
         """Blocks when admitted, by request, the oldest first."""
@@ -249,7 +250,7 @@ class Server:
         self.may_interrupt = not self.waiting and len(self.held) < replica.slots
         try:
             yield self.environment.timeout(series(first_s, more_s, steps))
-        except Interrupt:
+        except self.interrupt:
             passed_s = self.environment.now - began_s
             steps = min(steps_within(first_s, more_s, passed_s), steps)
             yield self.environment.timeout(max(series(first_s, more_s, steps) - passed_s, 0.0))

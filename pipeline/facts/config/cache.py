@@ -41,8 +41,8 @@ def cache_of(model: Model) -> Cache:
     sliding = [layer for layer in keeping if layer.attention in WINDOWED]
     recurrent = sum(layer.linear for layer in layers)
     return Cache(
-        full=sum(token_bytes(model, layer) for layer in keeping if layer.attention in {"full", "mla"}),
-        sliding=sum(token_bytes(model, layer) for layer in sliding),
+        full=sum(cached_bytes(model, layer) for layer in keeping if layer.attention in {"full", "mla"}),
+        sliding=sum(cached_bytes(model, layer) for layer in sliding),
         window=model.stack.window if sliding else None,
         sliding_layers=len(sliding),
         indexes=BF16 * sum(layer.indexed for layer in keeping) * (model.reader.number("index_dim") or 0),
@@ -55,7 +55,7 @@ WINDOWED = {"sliding", "chunked", "window", "csa", "hca"}
 """Kinds that keep the last tokens of a window."""
 
 
-def token_bytes(model: Model, layer: Layer) -> int:
+def cached_bytes(model: Model, layer: Layer) -> int:
     """Bytes of one token in one layer: a latent vector, one vector that is key and value, or both for each head."""
     if layer.attention == "mla":
         return BF16 * (model.reader.need("kv_lora_rank") + (model.reader.number("rope_dim", least=0) or 0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pipeline.facts.config.quantisation import HALF_BITS, published
+from pipeline.facts.config.quantisation import HALF_BITS, storage_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ def checkpoint_facts(config: Mapping[str, Any], groups: Mapping[str, int], layer
     >>> checkpoint_facts({}, {"attention": 1000, "norms": 10}, 1, 0)["checkpoint_bytes"]
     2020
     """
-    stored = published(config, layers)
+    stored = storage_of(config, layers)
     bits = {name: stored.bits[STORED[name]] if name in STORED else HALF_BITS for name in groups}
     weight = sum(count * bits[name] for name, count in groups.items()) + HALF_BITS * towers
     return {

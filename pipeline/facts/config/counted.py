@@ -11,12 +11,12 @@ from pipeline.facts.config.cache import Cache, cache_of
 from pipeline.facts.config.checkpoint import checkpoint_facts
 from pipeline.facts.config.described import Groups, Model
 from pipeline.facts.config.entry import fields_of
-from pipeline.facts.config.families import Family, defaults_of, family_name, family_of
+from pipeline.facts.config.families import Family, class_defaults, family_name, family_of
 from pipeline.facts.config.feedforward import experts_of
 from pipeline.facts.config.gemms import gemms_of
 from pipeline.facts.config.layers import stack_of
 from pipeline.facts.config.parameters import parameters_of, prediction_parameters
-from pipeline.facts.config.read import SWITCHES, Reader, text_of
+from pipeline.facts.config.read import KEYS, Reader, text_config
 from pipeline.facts.config.recurrent import mixer_of
 from pipeline.facts.config.towers import tower_parameter_count
 
@@ -24,7 +24,7 @@ CONTEXT = 8192
 """Tokens that the whole cache is reported at."""
 
 
-def facts_of(config: Mapping[str, Any]) -> dict[str, Any]:
+def config_facts(config: Mapping[str, Any]) -> dict[str, Any]:
     """The facts of a model, from its config.json alone.
 
     Raises:
@@ -35,27 +35,32 @@ def facts_of(config: Mapping[str, Any]) -> dict[str, Any]:
     groups = parameters_of(model)
     stored = checkpoint_facts(config, groups, len(model.stack.layers), towers)
     told = [*said, *stored.pop("warnings")]
-    return {**counts(model, groups, towers), **cache_facts(cache_of(model)), **stored, **names(model, told)}
+    return {
+        **parameter_facts(model, groups, towers),
+        **cache_facts(cache_of(model)),
+        **stored,
+        **layer_facts(model, told),
+    }
 
 
 def model_of(config: Mapping[str, Any]) -> Model:
     """The layers and conventions that a config describes."""
     if not isinstance(config, Mapping) or not config:
         raise CatalogError(["config: is not a table with keys; give the content of a config.json"])
-    family, reader = read(config)
+    family, reader = read_family(config)
     stack = stack_of(reader, family)
     experts = experts_of(reader, family)
     mixer = mixer_of(reader, family, stack.hidden) if any(layer.linear for layer in stack.layers) else None
     return Model(reader, family, stack, experts, mixer, tied_of(reader, family))
 
 
-def read(config: Mapping[str, Any]) -> tuple[Family, Reader]:
+def read_family(config: Mapping[str, Any]) -> tuple[Family, Reader]:
     """The family of a config, and the config behind its aliases."""
-    tables = (text_of(config), config)
+    tables = (text_config(config), config)
     types = [each["model_type"] for each in tables if isinstance(each.get("model_type"), str)]
     name = family_name(types, [each for table in tables for each in architectures_of(table)])
-    reader, family = Reader(config, defaults_of(name)), family_of(name)
-    reader.read.update(SWITCHES if family.known else ())
+    reader, family = Reader(config, class_defaults(name)), family_of(name)
+    reader.read.update(KEYS["switches"] if family.known else ())
     if not family.known:
         reader.warn(f"model_type {(types or ['(none)'])[0][:60]!r} is not known: counted by Llama's conventions")
     return family, reader
@@ -79,7 +84,7 @@ def tied_of(reader: Reader, family: Family) -> bool:
 # ----- what is told
 
 
-def counts(model: Model, groups: Groups, towers: int) -> dict[str, Any]:
+def parameter_facts(model: Model, groups: Groups, towers: int) -> dict[str, Any]:
     """Parameters: all, active for one token, and those that one token multiplies."""
     text, active = groups.total(), active_of(model, groups)
     return {
@@ -118,7 +123,7 @@ def cache_facts(cache: Cache) -> dict[str, Any]:
     }
 
 
-def names(model: Model, said: list[str]) -> dict[str, Any]:
+def layer_facts(model: Model, said: list[str]) -> dict[str, Any]:
     """Layers, class and warnings."""
     reader = model.reader
     classes = [*architectures_of(reader.top), *architectures_of(reader.text)]
@@ -148,4 +153,4 @@ def entry_of(config: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         CatalogError: the config is wrong, or the catalog has no fields for such a model.
     """
-    return fields_of(model_of(config), facts_of(config))
+    return fields_of(model_of(config), config_facts(config))

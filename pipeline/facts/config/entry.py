@@ -18,22 +18,26 @@ HELD = {"full", "sliding", "chunked", "mla", "linear"}
 
 def fields_of(model: Model, facts: Mapping[str, Any]) -> dict[str, Any]:
     """The catalog's fields of a model; those that do not apply are left out."""
-    problems = list(not_held(model, facts))
+    problems = list(problems_of(model, facts))
     if problems:
         raise CatalogError(problems)
+    stack = model.stack
     fields = {
-        **counted(facts),
-        **tables(model),
-        **attention(model, facts),
-        **latent(model),
-        **recurrence(model),
-        **feed_forward(model, facts),
+        **count_fields(facts),
+        "vocab": stack.vocab,
+        "context_tokens_max": stack.context,
+        "hidden": stack.hidden,
+        **head_fields(model, facts),
+        **latent_fields(model),
+        **state_fields(model),
+        **feed_forward_fields(model, facts),
     }
-    fields |= {"rope_cache_bytes": rotary(model, fields), **towers(model, facts)}
+    fields["rope_cache_bytes"] = own_rope_bytes(model, fields)
+    fields |= tower_facts(model.reader.top) if facts["tower_parameter_count"] else {}
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def not_held(model: Model, facts: Mapping[str, Any]) -> Iterator[str]:
+def problems_of(model: Model, facts: Mapping[str, Any]) -> Iterator[str]:
     """Why the catalog cannot hold a model."""
     layers = model.stack.layers
     strange = sorted({*facts["layer_kinds"]} - HELD - {"none"})
@@ -51,7 +55,7 @@ def not_held(model: Model, facts: Mapping[str, Any]) -> Iterator[str]:
         yield "config: max_position_embeddings is missing"
 
 
-def counted(facts: Mapping[str, Any]) -> dict[str, Any]:
+def count_fields(facts: Mapping[str, Any]) -> dict[str, Any]:
     """What was counted."""
     return {
         "architecture": facts["architecture"] or None,
@@ -62,13 +66,7 @@ def counted(facts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def tables(model: Model) -> dict[str, Any]:
-    """Vocabulary, context and hidden width."""
-    stack = model.stack
-    return {"vocab": stack.vocab, "context_tokens_max": stack.context, "hidden": stack.hidden}
-
-
-def attention(model: Model, facts: Mapping[str, Any]) -> dict[str, Any]:
+def head_fields(model: Model, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Heads of full layers, and of sliding ones where they differ."""
     layers = model.stack.layers
     sliding = next((layer.heads for layer in layers if layer.attention == "sliding"), None)
@@ -102,7 +100,7 @@ def even_dim(own: Heads) -> int:
     return (own.head_dim + own.value_dim) // 2
 
 
-def latent(model: Model) -> dict[str, Any]:
+def latent_fields(model: Model) -> dict[str, Any]:
     """Widths of latent attention."""
     reader = model.reader
     if not any(layer.attention == "mla" for layer in model.stack.layers):
@@ -115,7 +113,7 @@ def latent(model: Model) -> dict[str, Any]:
     }
 
 
-def recurrence(model: Model) -> dict[str, Any]:
+def state_fields(model: Model) -> dict[str, Any]:
     """State and projections of recurrent layers."""
     if model.mixer is None:
         return {}
@@ -126,7 +124,7 @@ def recurrence(model: Model) -> dict[str, Any]:
     }
 
 
-def feed_forward(model: Model, facts: Mapping[str, Any]) -> dict[str, Any]:
+def feed_forward_fields(model: Model, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Dense blocks and experts."""
     blocks = [layer.block for layer in model.stack.layers]
     dense, routed = sum(block.width > 0 for block in blocks), sum(block.experts for block in blocks)
@@ -147,13 +145,8 @@ def feed_forward(model: Model, facts: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def rotary(model: Model, fields: Mapping[str, Any]) -> int | None:
+def own_rope_bytes(model: Model, fields: Mapping[str, Any]) -> int | None:
     """Bytes of rotary tables, where they differ from one table as long as the context and as wide as a head."""
     width = fields.get("rope_head_dim") or fields["head_dim"]
     total = rope_cache_bytes(model)
     return total if total != BF16 * fields["context_tokens_max"] * width else None
-
-
-def towers(model: Model, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """How engines hold the towers, where there are any."""
-    return tower_facts(model.reader.top) if facts["tower_parameter_count"] else {}

@@ -93,7 +93,7 @@ class Family:
 
 
 @cache
-def tables() -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
+def family_tables() -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     """The families and the class defaults, read once."""
     families, defaults = (
         tomllib.loads((HERE / f"{name}.toml").read_text(encoding="utf-8")) for name in ("families", "class_defaults")
@@ -102,16 +102,16 @@ def tables() -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
 
 
 @cache
-def by_class() -> dict[str, str]:
+def families_by_class() -> dict[str, str]:
     """Families by the stem of their class's name.
 
-    >>> by_class()["qwen3moe"]
+    >>> families_by_class()["qwen3moe"]
     'qwen3_moe'
     """
-    return {squeezed(name.removesuffix("_text")): name for name in tables()[0]}
+    return {bare_name(name.removesuffix("_text")): name for name in family_tables()[0]}
 
 
-def squeezed(name: str) -> str:
+def bare_name(name: str) -> str:
     """A name without case and separators."""
     return "".join(filter(str.isalnum, name.casefold()))
 
@@ -122,7 +122,7 @@ def stem(architecture: str) -> str:
     >>> stem("Qwen3MoeForCausalLM")
     'qwen3moe'
     """
-    return squeezed(architecture.partition("For")[0].removesuffix("Model").removesuffix("LMHead"))
+    return bare_name(architecture.partition("For")[0].removesuffix("Model").removesuffix("LMHead"))
 
 
 def family_name(model_types: list[str], architectures: list[str]) -> str:
@@ -131,31 +131,31 @@ def family_name(model_types: list[str], architectures: list[str]) -> str:
     >>> family_name(["gemma3n"], []), family_name(["phi-new"], ["PhiForCausalLM"]), family_name(["x"], [])
     ('gemma3n_text', 'phi', '')
     """
-    families = tables()[0]
+    families = family_tables()[0]
     for each in model_types:
         for name in (each, f"{each}_text", each.removesuffix("_text")):
             if name in families:
                 return name
-    return next((by_class()[stem(each)] for each in architectures if stem(each) in by_class()), "")
+    return next((families_by_class()[stem(each)] for each in architectures if stem(each) in families_by_class()), "")
 
 
 @cache
 def family_of(name: str) -> Family:
     """The conventions of a family; those of Llama for a name that nobody knows."""
-    entry = {key: value for key, value in inherited(name).items() if key not in {"like", "class", "defaults"}}
+    entry = {key: value for key, value in family_entry(name).items() if key not in {"like", "class", "defaults"}}
     return Family(name=name, known=bool(name), **entry)
 
 
 @cache
-def defaults_of(name: str) -> Mapping[str, Any]:
+def class_defaults(name: str) -> Mapping[str, Any]:
     """What the class takes where a config is silent."""
-    families, defaults = tables()
+    families, defaults = family_tables()
     entry = families.get(name, {})
     base = defaults.get(entry.get("class", name), {})
     return {**base, **entry.get("defaults", {})}
 
 
-def inherited(name: str) -> dict[str, Any]:
+def family_entry(name: str) -> dict[str, Any]:
     """An entry on top of the one that it is like."""
-    entry = tables()[0].get(name, {})
-    return {**(inherited(entry["like"]) if "like" in entry else {}), **entry}
+    entry = family_tables()[0].get(name, {})
+    return {**(family_entry(entry["like"]) if "like" in entry else {}), **entry}

@@ -20,28 +20,28 @@ def gemms_of(model: Model) -> list[dict[str, Any]]:
     """
     times: Counter[Product] = Counter()
     for layer, layers in Counter(model.stack.layers).items():
-        for product, each in products(model, layer):
+        for product, each in layer_products(model, layer):
             times[product] += each * layers
     times["head", model.stack.vocab, model.stack.hidden] += 1
     shapes = ((*product, count) for product, count in times.items() if product[1] > 0 and product[2] > 0)
     return [{"name": name, "n": n, "k": k, "count": count} for name, n, k, count in shapes]
 
 
-def products(model: Model, layer: Layer) -> Iterator[tuple[Product, int]]:
+def layer_products(model: Model, layer: Layer) -> Iterator[tuple[Product, int]]:
     """The products of one layer."""
     if layer.attention == "mla":
-        yield from latent(model, layer)
+        yield from latent_products(model, layer)
     elif layer.attention in {"full", "sliding", "chunked"}:
-        yield from grouped(model, layer)
+        yield from grouped_products(model, layer)
     if layer.linear and model.mixer:
         yield ("linear_in", model.mixer.in_width, model.stack.hidden), 1
         yield ("linear_out", model.stack.hidden, model.mixer.out_width), 1
-    yield from block(model, "dense", model.stack.hidden, layer.block.width, 1)
+    yield from block_products(model, "dense", model.stack.hidden, layer.block.width, 1)
     if layer.block.experts and model.experts:
-        yield from routed(model)
+        yield from expert_products(model)
 
 
-def grouped(model: Model, layer: Layer) -> Iterator[tuple[Product, int]]:
+def grouped_products(model: Model, layer: Layer) -> Iterator[tuple[Product, int]]:
     """Queries, keys and values in one product, then the output. Source: arXiv:1909.08053, section 3."""
     own, hidden = layer.heads, model.stack.hidden
     queries = own.query_width * (2 if model.family.gate == "double" else 1)
@@ -50,7 +50,7 @@ def grouped(model: Model, layer: Layer) -> Iterator[tuple[Product, int]]:
     yield ("attention_out", hidden, own.heads * own.value_dim), 1
 
 
-def latent(model: Model, layer: Layer) -> Iterator[tuple[Product, int]]:
+def latent_products(model: Model, layer: Layer) -> Iterator[tuple[Product, int]]:
     """Down to the latents, up to the heads, the output. Source: arXiv:2405.04434, section 2.1."""
     reader, hidden, own = model.reader, model.stack.hidden, layer.heads
     rank, rope = (reader.number(each, least=0) or 0 for each in ("q_lora_rank", "rope_dim"))
@@ -61,17 +61,17 @@ def latent(model: Model, layer: Layer) -> Iterator[tuple[Product, int]]:
     yield ("attention_out", hidden, own.heads * own.value_dim), 1
 
 
-def routed(model: Model) -> Iterator[tuple[Product, int]]:
+def expert_products(model: Model) -> Iterator[tuple[Product, int]]:
     """Router, the experts of one token, and the shared ones. Source: arXiv:2401.06066, section 3."""
     experts = model.experts
     if experts is None:
         return
     yield ("router", experts.number, model.stack.hidden), 1
-    yield from block(model, "expert", experts.latent or model.stack.hidden, experts.width, experts.per_token)
-    yield from block(model, "shared_expert", model.stack.hidden, experts.shared_width, 1)
+    yield from block_products(model, "expert", experts.latent or model.stack.hidden, experts.width, experts.per_token)
+    yield from block_products(model, "shared_expert", model.stack.hidden, experts.shared_width, 1)
 
 
-def block(model: Model, name: str, hidden: int, width: int, times: int) -> Iterator[tuple[Product, int]]:
+def block_products(model: Model, name: str, hidden: int, width: int, times: int) -> Iterator[tuple[Product, int]]:
     """A feed-forward block: gate and up in one product, then down. Source: arXiv:2002.05202."""
     if width:
         yield (f"{name}_up", (model.gated - 1) * width, hidden), times

@@ -7,26 +7,13 @@ from functools import partial
 
 from pipeline.core.errors import CatalogError
 from pipeline.facts.config.families import Family
-from pipeline.facts.config.read import ALIASES, Reader, wrong
+from pipeline.facts.config.read import KEYS, Reader, wrong
 
 LONGEST = 10_000
 """Layers; deeper models do not exist."""
 
-WORDS: dict[str, str] = {
-    "full_attention": "full", "attention": "full", "global": "full", "global_attention": "full", "attn": "full",
-    "full": "full", "*": "full", "deepseek_sparse_attention": "full", "minimax_m3_sparse": "sparse", "G": "full",
-    "sliding_attention": "sliding", "local": "sliding", "sliding": "sliding", "swa": "sliding", "L": "sliding",
-    "local_attention": "sliding", "chunked_attention": "chunked", "linear_attention": "linear", "mamba": "linear",
-    "mamba2": "linear", "recurrent": "linear", "conv": "linear", "kda": "linear", "M": "linear", "m": "linear",
-    "gated_delta": "linear", "lightning": "linear", "hybrid": "parallel", "mlp": "mlp", "-": "mlp", "moe": "moe",
-    "E": "moe", "compressed_sparse_attention": "csa", "heavily_compressed_attention": "hca",
-}  # fmt: skip
+WORDS: dict[str, str] = {word: kind for kind, words in KEYS["kinds"].items() for word in words}
 """Words and letters for kinds of layers."""
-
-PATTERNS = (*ALIASES["kinds"], *ALIASES["window_pattern"], "full_attention_interval", "no_rope_layers",
-            "no_rope_layer_interval", "linear_attn_config.kda_layers", "max_window_layers", "compress_ratios",
-            "hybrid_layer_pattern", "attn_layer_indices", "full_attn_idxs", "sliding_window_size")  # fmt: skip
-"""Keys that one rule's answer settles for all."""
 
 RATIOS = {0: "sliding", 4: "csa", 128: "hca"}
 """Tokens per compressed entry and the kind that it marks. Source: DeepSeek-V4, compress_ratios."""
@@ -38,8 +25,8 @@ def kinds_of(reader: Reader, family: Family) -> list[str]:
     for rule in RULES:
         kinds = rule(reader, family, count)
         if kinds is not None:
-            reader.read.update(PATTERNS)
-            return fitted(kinds, count)
+            reader.read.update(KEYS["patterns"])
+            return cut_to_layers(kinds, count)
     return [family.all_kind] * count * family.sublayers
 
 
@@ -54,7 +41,7 @@ def layer_count(reader: Reader) -> int:
     return count
 
 
-def fitted(kinds: list[str], count: int) -> list[str]:
+def cut_to_layers(kinds: list[str], count: int) -> list[str]:
     """A list cut to the layers: what follows belongs to prediction heads."""
     if len(kinds) < count:
         raise CatalogError([f"config: layer kinds are given for {len(kinds)} layers of {count}"])
@@ -67,7 +54,7 @@ Rule = Callable[[Reader, Family, int], list[str] | None]
 def by_letters(reader: Reader, family: Family, count: int) -> list[str] | None:
     """A letter a layer. Source: Nemotron-H, hybrid_override_pattern."""
     letters = reader.text_value("hybrid_override_pattern").replace("|", "")
-    return [word(reader, each) for each in letters] or None
+    return [layer_kind(reader, each) for each in letters] or None
 
 
 def by_names(reader: Reader, family: Family, count: int) -> list[str] | None:
@@ -75,11 +62,11 @@ def by_names(reader: Reader, family: Family, count: int) -> list[str] | None:
     names = reader.items("kinds")
     if not names:
         return None
-    kinds = [word(reader, each) for each in names]
+    kinds = [layer_kind(reader, each) for each in names]
     return [*kinds[: count - 1], "full", *kinds[count:]] if family.last_full and len(kinds) >= count else kinds
 
 
-def word(reader: Reader, name: object) -> str:
+def layer_kind(reader: Reader, name: object) -> str:
     """A layer's kind by its name; an unknown name is told and taken for full attention."""
     if not isinstance(name, str):
         raise wrong("layer_types", name, "a list of names")
@@ -126,7 +113,7 @@ def by_blocks(reader: Reader, family: Family, count: int) -> list[str] | None:
     cycle = reader.items("block_types") or reader.items("_block_types")
     if not cycle:
         return None
-    kinds = [word(reader, each) for each in cycle]
+    kinds = [layer_kind(reader, each) for each in cycle]
     slid = ["sliding" if kind == "full" and family.windowed is True else kind for kind in kinds]
     return [slid[i % len(slid)] for i in range(count)]
 
@@ -135,7 +122,7 @@ def by_window_pattern(reader: Reader, family: Family, count: int) -> list[str] |
     """Full attention in every n-th layer among windows: a number, or letters such as LLLG. Source: Gemma 3, Exaone."""
     _, pattern = reader.find("window_pattern")
     if isinstance(pattern, str) and pattern:
-        return [word(reader, pattern[i % len(pattern)]) for i in range(count)]
+        return [layer_kind(reader, pattern[i % len(pattern)]) for i in range(count)]
     return every(reader.number("window_pattern"), count, "sliding")
 
 
@@ -181,13 +168,22 @@ def every(period: int | None, count: int, other: str) -> list[str] | None:
 
 
 RULES: tuple[Rule, ...] = (
-    by_letters, by_names, partial(by_switches, key="hybrid_layer_pattern", on="sliding", off="full"),
-    partial(by_switches, key="attn_type_list", on="full", off="linear"), by_ratios,
+    by_letters,
+    by_names,
+    partial(by_switches, key="hybrid_layer_pattern", on="sliding", off="full"),
+    partial(by_switches, key="attn_type_list", on="full", off="linear"),
+    by_ratios,
     partial(by_places, key="linear_attn_config.full_attn_layers", first=1, other="linear"),
     partial(by_places, key="attn_layer_indices", first=0, other="linear"),
     partial(by_places, key="full_attn_idxs", first=0, other="linear"),
-    by_period, by_interval, by_blocks, by_window_pattern, by_rope, by_class, by_window,
-)  # fmt: skip
+    by_period,
+    by_interval,
+    by_blocks,
+    by_window_pattern,
+    by_rope,
+    by_class,
+    by_window,
+)
 
 
 def indexed_layers(reader: Reader, kinds: list[str]) -> frozenset[int]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from pipeline.facts.config.families import Family
 from pipeline.facts.config.feedforward import Block, blocks_of
 from pipeline.facts.config.kinds import indexed_layers, kinds_of
-from pipeline.facts.config.read import Reader, whole, wrong
+from pipeline.facts.config.read import Reader, whole_number, wrong
 
 
 class Heads(NamedTuple):
@@ -65,7 +65,7 @@ def stack_of(reader: Reader, family: Family) -> Stack:
         reader.tell_default("window")
     if window is None:
         kinds = ["full" if kind in {"sliding", "chunked"} else kind for kind in kinds]
-    layers = tuple(built(reader, family, kinds, hidden))
+    layers = tuple(layers_of(reader, family, kinds, hidden))
     return Stack(hidden, reader.need("vocab"), reader.number("context"), window, layers)
 
 
@@ -78,7 +78,7 @@ def window_of(reader: Reader, family: Family) -> int | None:
     return window or chunk or None
 
 
-def built(reader: Reader, family: Family, kinds: list[str], hidden: int) -> Iterator[Layer]:
+def layers_of(reader: Reader, family: Family, kinds: list[str], hidden: int) -> Iterator[Layer]:
     """The layers in order, from their kinds."""
     count = len(kinds)
     heads = heads_by_kind(reader, hidden, kinds)
@@ -93,7 +93,7 @@ def built(reader: Reader, family: Family, kinds: list[str], hidden: int) -> Iter
         own = heads["sliding" if kind == "sliding" else "full"]
         if nas:
             own = heads_in_group(nas[i], own)
-        if nas and skipped(nas[i], "attention"):
+        if nas and leaves_out(nas[i], "attention"):
             attention = "none"
         if several:
             own = own._replace(heads=several[i])
@@ -112,7 +112,7 @@ def one_each(reader: Reader, name: str, count: int) -> list[Any] | None:
 def heads_per_layer(reader: Reader, count: int) -> list[int] | None:
     """Query heads of each layer, where they differ. Source: Laguna."""
     values = one_each(reader, "num_attention_heads_per_layer", count)
-    return None if values is None else [whole("num_attention_heads_per_layer", each) for each in values]
+    return None if values is None else [whole_number("num_attention_heads_per_layer", each) for each in values]
 
 
 def attention_of(kind: str, family: Family, *, latent: bool) -> str:
@@ -126,7 +126,7 @@ def attention_of(kind: str, family: Family, *, latent: bool) -> str:
     return kind
 
 
-def skipped(config: Any, part: str) -> bool:
+def leaves_out(config: Any, part: str) -> bool:
     """Whether a searched layer leaves out a part. Source: Llama-Nemotron, block_configs."""
     inner = config.get(part) if isinstance(config, dict) else None
     if not isinstance(inner, dict):
@@ -136,9 +136,9 @@ def skipped(config: Any, part: str) -> bool:
 
 def heads_in_group(config: Any, common: Heads) -> Heads:
     """The heads of a searched layer, which names how many queries share a key."""
-    if skipped(config, "attention"):
+    if leaves_out(config, "attention"):
         return common
-    group = whole("n_heads_in_group", config["attention"].get("n_heads_in_group"))
+    group = whole_number("n_heads_in_group", config["attention"].get("n_heads_in_group"))
     return common._replace(kv_heads=max(common.heads // group, 1))
 
 
@@ -186,8 +186,8 @@ def global_heads(reader: Reader, common: Heads) -> Heads:
     """Heads of full layers where they differ. Source: Gemma 4, global_head_dim."""
     dim = reader.number("global_head_dim") or common.head_dim
     kv_heads = reader.number("num_global_key_value_heads") if reader.flag("attention_k_eq_v") else None
-    return common._replace(head_dim=dim, value_dim=common.value_dim if dim == common.head_dim else dim,
-                           kv_heads=kv_heads or common.kv_heads)  # fmt: skip
+    value_dim = common.value_dim if dim == common.head_dim else dim
+    return common._replace(head_dim=dim, value_dim=value_dim, kv_heads=kv_heads or common.kv_heads)
 
 
 def sliding_heads(reader: Reader, common: Heads) -> Heads:

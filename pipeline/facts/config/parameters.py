@@ -15,7 +15,7 @@ from pipeline.facts.config.read import Reader
 
 def parameters_of(model: Model) -> Groups:
     """Unique parameters of the language model by group; prediction heads are not among them."""
-    groups = tables(model)
+    groups = table_parameters(model)
     for layer, times in Counter(model.stack.layers).items():
         for name, count in layer_parameters(model, layer).items():
             groups[name] += count * times
@@ -25,7 +25,7 @@ def parameters_of(model: Model) -> Groups:
     return groups
 
 
-def tables(model: Model) -> Groups:
+def table_parameters(model: Model) -> Groups:
     """Token and position tables, the head, and norms outside the layers."""
     reader, family, stack = model.reader, model.family, model.stack
     width = reader.number("word_embed_proj_dim") or stack.hidden

@@ -27,14 +27,21 @@ IGNORED = ("modules_to_not_convert", "ignored_layers", "ignore", "exclude_module
 """Keys that list modules left in 16 bits."""
 
 ALGORITHMS = {
-    "FP8": 8.0, "FP8_PB_WO": 8.0 + 32 / 128**2, "MXFP8": 8.25, "W8A8_SQ_PER_CHANNEL": 8.0 + ROW_BITS,
-    "NVFP4": 4.5, "W4A16_NVFP4": 4.5, "MXFP4": 4.25, "W4A16_AWQ": 4.0 + 16 / 128, "INT4_AWQ": 4.0 + 16 / 128,
-}  # fmt: skip
+    "FP8": 8.0,
+    "FP8_PB_WO": 8.0 + 32 / 128**2,
+    "MXFP8": 8.25,
+    "W8A8_SQ_PER_CHANNEL": 8.0 + ROW_BITS,
+    "NVFP4": 4.5,
+    "W4A16_NVFP4": 4.5,
+    "MXFP4": 4.25,
+    "W4A16_AWQ": 4.0 + 16 / 128,
+    "INT4_AWQ": 4.0 + 16 / 128,
+}
 """Bits per weight of modelopt's algorithms, scales included."""
 
 
 @dataclass(frozen=True)
-class Published:
+class Storage:
     """Bits per weight of each parameter group as a checkpoint is published, scales and zero points included."""
 
     method: str
@@ -42,7 +49,7 @@ class Published:
     warnings: tuple[str, ...] = ()
 
 
-def published(config: Mapping[str, Any], layer_count: int) -> Published:
+def storage_of(config: Mapping[str, Any], layer_count: int) -> Storage:
     """How a checkpoint with this config.json stores its weights; 16 bits where it says nothing.
 
     Groups are attention, dense (feed-forward), experts (routed), shared (experts) and tables. Where
@@ -53,21 +60,21 @@ def published(config: Mapping[str, Any], layer_count: int) -> Published:
         layer_count: layers of the text model.
 
     >>> fp8 = {"quant_method": "fp8", "weight_block_size": [128, 128], "ignored_layers": ["model.layers.0.mlp"]}
-    >>> published({"quantization_config": fp8}, 2).bits["dense"]
+    >>> storage_of({"quantization_config": fp8}, 2).bits["dense"]
     12.0009765625
     """
     section = section_of(config)
     groups = [*MODULES, "tables"]
     if section is None:
-        return Published("none", dict.fromkeys(groups, HALF_BITS))
+        return Storage("none", dict.fromkeys(groups, HALF_BITS))
     bits, warnings = scheme_bits(section)
     listed = section.get("quantized_layers")
     layers = max(1, min(layer_count, 10_000))
     if isinstance(listed, Mapping) and listed:
         found = bits_of_listed(listed, layers, bits)
     else:
-        found = bits_of_ignored(ignored(section), layers, bits)
-    return Published(str(section.get("quant_method") or section.get("quant_algo") or "unknown"), found, tuple(warnings))
+        found = bits_of_ignored(ignored_modules(section), layers, bits)
+    return Storage(str(section.get("quant_method") or section.get("quant_algo") or "unknown"), found, tuple(warnings))
 
 
 def section_of(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -165,7 +172,7 @@ def is_count(value: Any) -> TypeGuard[int]:
 # ----- which groups a scheme covers
 
 
-def ignored(section: Mapping[str, Any]) -> list[str]:
+def ignored_modules(section: Mapping[str, Any]) -> list[str]:
     """Patterns of modules that stay 16-bit."""
     lists = (section.get(key) for key in IGNORED)
     return [str(each) for value in lists if isinstance(value, list) for each in value if isinstance(each, str)]
@@ -193,8 +200,8 @@ def bits_of_listed(listed: Mapping[str, Any], layers: int, otherwise: float) -> 
     stated = {group: [listed_bits(by_layer[i], modules) for i in range(layers)] for group, modules in MODULES.items()}
     # attention is in every layer, so that one without it in the list has it in 16 bits
     stated["attention"] = [HALF_BITS if bits is None else bits for bits in stated["attention"]]
-    found = {group: mean(bits) for group, bits in stated.items()}
-    return found | {"tables": mean([listed_bits(by_layer[-1], TABLES)])}
+    found = {group: mean_bits(bits) for group, bits in stated.items()}
+    return found | {"tables": mean_bits([listed_bits(by_layer[-1], TABLES)])}
 
 
 def within_layer(name: str) -> str:
@@ -206,7 +213,7 @@ def within_layer(name: str) -> str:
     return name.partition("layers.")[2].partition(".")[2] or name
 
 
-def mean(bits: Iterable[float | None]) -> float:
+def mean_bits(bits: Iterable[float | None]) -> float:
     """Mean over the layers that list a group; 16 where none does."""
     stated = [each for each in bits if each is not None]
     return sum(stated) / len(stated) if stated else HALF_BITS

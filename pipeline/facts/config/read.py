@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from pipeline.core.errors import CatalogError
@@ -14,68 +16,11 @@ Switch: TypeAlias = bool | str
 MOST = 10**9
 """Larger than any size in a config; a larger number is a slip or a joke."""
 
-NESTS = ("text_config", "llm_config", "language_config", "language_model_config", "text_model", "thinker_config")
-"""Where multimodal configs keep the language model, in the order tried."""
-
-SECTIONS = ("attn_config", "ffn_config", "linear_attn_config", "sparse_attention_config", "compress_rates", "ssm_cfg")
-"""Inner tables whose keys are read as `section.key`."""
-
-ALIASES: dict[str, tuple[str, ...]] = {
-    "layers": ("num_hidden_layers", "n_layer", "num_layers", "n_layers", "num_blocks"),
-    "hidden": ("hidden_size", "n_embd", "d_model", "n_embed", "embedding_dim"),
-    "vocab": ("vocab_size", "padded_vocab_size"),
-    "context": ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_sequence_length",
-                "model_max_length", "n_ctx", "context_length"),
-    "heads": ("num_attention_heads", "n_head", "n_heads", "num_heads", "attention_heads"),
-    "kv_heads": ("num_key_value_heads", "num_kv_heads", "n_head_kv", "attn_config.kv_n_heads"),
-    "head_dim": ("head_dim", "attention_head_dim", "kv_channels"),
-    "value_dim": ("v_head_dim",),
-    "nope_dim": ("qk_nope_head_dim",),
-    "rope_dim": ("qk_rope_head_dim",),
-    "ffn_width": ("intermediate_size", "ffn_dim", "n_inner", "ffn_hidden_size", "ff_intermediate_size",
-                  "ffn_config.ffn_hidden_size", "d_ff", "block_ff_dim"),
-    "dense_width": ("dense_intermediate_size", "intermediate_size_mlp", "prefix_dense_intermediate_size"),
-    "experts": ("n_routed_experts", "num_experts", "num_local_experts", "moe_num_experts",
-                "ffn_config.moe_num_experts"),
-    "experts_per_token": ("num_experts_per_tok", "top_k_experts", "moe_topk", "moe_k", "num_experts_per_token",
-                          "experts_per_token", "moe_top_k", "ffn_config.moe_top_k"),
-    "expert_width": ("moe_intermediate_size", "expert_ffn_hidden_size", "expert_intermediate_size"),
-    "shared_experts": ("n_shared_experts", "num_shared_experts", "num_shared_expert", "moe_num_shared_experts"),
-    "shared_width": ("shared_expert_intermediate_size", "moe_shared_expert_intermediate_size",
-                     "shared_intermediate_size", "share_expert_dim"),
-    "window": ("sliding_window", "attention_window_size", "window_size"),
-    "kinds": ("layer_types", "layers_block_type"),
-    "window_pattern": ("sliding_window_pattern", "_sliding_window_pattern", "global_attn_every_n_layers"),
-    "tied": ("tie_word_embeddings",),
-    "mtp_layers": ("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_layers"),
-    "index_heads": ("index_n_heads", "indexer_n_heads", "sparse_attention_config.sparse_num_index_heads"),
-    "index_dim": ("index_head_dim", "indexer_head_dim", "sparse_attention_config.sparse_index_dim"),
-    "conv_kernel": ("mamba_d_conv", "conv_kernel", "linear_conv_kernel_dim", "conv_L_cache", "conv1d_width",
-                    "linear_attn_config.short_conv_kernel_size", "short_conv_kernel_size"),
-    "state_width": ("mamba_d_state", "ssm_state_size", "state_size"),
-    "expand": ("mamba_expand", "expand"),
-    "groups": ("mamba_n_groups", "n_groups", "mamba_ngroups"),
-}  # fmt: skip
-"""Names of one quantity in the field's configs; the first that is there counts."""
-
-QUIET = frozenset({"max_position_embeddings", "sliding_window"})
-"""Class defaults that are told only where they come to count."""
-
-SWITCHES = frozenset({"attention_bias", "mlp_bias", "use_bias", "no_bias", "bias", "use_qk_norm", "qk_norm", "rmsnorm",
-                      "use_routing_bias", "use_moe_router_bias", "use_expert_bias"})  # fmt: skip
-"""Switches that a known class follows or fixes by itself."""
-
+KEYS = tomllib.loads((Path(__file__).parent / "keys.toml").read_text(encoding="utf-8"))
+"""What configs call things; the file says of each list what it is."""
+ALIASES: dict[str, list[str]] = KEYS["aliases"]
 SUSPECT = re.compile(r"layer|head|dim|size|expert|vocab|window|rank|bias|tie|norm|gate|width|inner|shared|block|conv")
-INERT = re.compile(
-    r"_eps$|epsilon|dropout|_coef|loss|_std|rope|rotary|token_id|_scal|scale|multiplier|topk_prob|softcap|_act$|"
-    r"activation|router_jitter|num_beams|beam|output_|return_|chunk_size|image|video|audio|vision|_index$|"
-    r"tokenizer|quant|init|pretraining|ep_size|topk_group|n_group$|torch|dtype|gradient|group_beam|max_window|"
-    r"scoring|summary|layerdrop|residual|hidden_states|kernels|mup_|dim_model_base|embedding_|time_step|safe_gate|"
-    r"is_|use_cache|num_labels|max_length|min_length|no_repeat|norm_before|renormalize|fused|aux|cache|query_pre|"
-    r"hc_|qk_head_dim|altup_|sinkhorn|overlap|_blocks$|topk|skip_|attn_temp|rescale|interleave|logits|swiglu|original_|norm_min|"
-    r"max_tokenizer|pad_|label|tf_|task_|sep_|decoder_start|head_mask|speculative|mtp|num_hash|post_layer_norm|block_dim|conv_dim|situ|lower_bound|position_embedding"
-)  # fmt: skip
-"""Keys that look like sizes and change no count: scales, rotary settings, training and generation options."""
+INERT = re.compile("|".join(KEYS["inert"]))
 
 
 class Reader:
@@ -83,8 +28,8 @@ class Reader:
 
     def __init__(self, config: Mapping[str, Any], defaults: Mapping[str, Any]) -> None:
         """Flatten what is there; the class's defaults stand behind it."""
-        self.top, self.text = config, text_of(config)
-        self.own = flat(self.text)
+        self.top, self.text = config, text_config(config)
+        self.own = flat_keys(self.text)
         self.defaults = defaults
         self.read: set[str] = set()
         self.warnings: list[str] = []
@@ -95,7 +40,7 @@ class Reader:
 
     def find(self, name: str) -> tuple[str, Any]:
         """The key that carries a meaning and its value; an explicit null silences the class's default."""
-        keys = ALIASES.get(name, (name,))
+        keys = ALIASES.get(name, [name])
         there = [key for key in keys if key in self.own]
         self.read.update(there)
         for key in there:
@@ -108,7 +53,7 @@ class Reader:
         for key in keys:
             if self.defaults.get(key) is not None:
                 value = self.defaults[key]
-                if type(value) is int and value > 1 and not QUIET.intersection(keys):
+                if type(value) is int and value > 1 and not {*KEYS["quiet"]} & {*keys}:
                     self.warn(f"{key} is not given: the class default {value} was taken")
                 return key, value
         return "", None
@@ -116,7 +61,7 @@ class Reader:
     def number(self, name: str, *, least: int = 1) -> int | None:
         """A count, or None where the config does not say."""
         key, value = self.find(name)
-        return None if value is None else whole(key, value, least)
+        return None if value is None else whole_number(key, value, least)
 
     def need(self, name: str) -> int:
         """A count that no model can do without."""
@@ -161,7 +106,7 @@ class Reader:
     def positions(self, name: str) -> frozenset[int] | None:
         """A set of layer numbers."""
         values = self.items(name)
-        return None if values is None else frozenset(whole(name, each, 0) for each in values)
+        return None if values is None else frozenset(whole_number(name, each, 0) for each in values)
 
     def text_value(self, name: str) -> str:
         """A text; empty where the config does not say."""
@@ -181,36 +126,36 @@ class Reader:
         return sorted(key for key in left if matters(self.own[key]))
 
 
-def text_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
+def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """The language model's own table: nested in multimodal configs, else the whole.
 
-    >>> text_of({"vision_config": {}, "text_config": {"hidden_size": 8}})
+    >>> text_config({"vision_config": {}, "text_config": {"hidden_size": 8}})
     {'hidden_size': 8}
     """
-    for name in NESTS:
+    for name in KEYS["nests"]:
         inner = config.get(name)
         if isinstance(inner, Mapping) and inner:
-            return text_of(inner) if any(each in inner for each in NESTS) else inner
+            return text_config(inner) if any(each in inner for each in KEYS["nests"]) else inner
     return config
 
 
-def flat(text: Mapping[str, Any]) -> dict[str, Any]:
+def flat_keys(text: Mapping[str, Any]) -> dict[str, Any]:
     """A table with its known sections spread out under dotted names.
 
-    >>> flat({"attn_config": {"kv_n_heads": 8}})
+    >>> flat_keys({"attn_config": {"kv_n_heads": 8}})
     {'attn_config': {'kv_n_heads': 8}, 'attn_config.kv_n_heads': 8}
     """
     spread = {str(key): value for key, value in text.items()}
-    for section in SECTIONS:
+    for section in KEYS["sections"]:
         if isinstance(spread.get(section), Mapping):
             spread |= {f"{section}.{key}": value for key, value in spread[section].items()}
     return spread
 
 
-def whole(key: str, value: object, least: int = 1) -> int:
+def whole_number(key: str, value: object, least: int = 1) -> int:
     """A value as a count within bounds; the error names key and value.
 
-    >>> whole("n_layer", 12.0)
+    >>> whole_number("n_layer", 12.0)
     12
     """
     number = int(value) if isinstance(value, float) and value.is_integer() else value
@@ -225,7 +170,7 @@ def missing(name: str) -> CatalogError:
     >>> str(missing("layers"))
     'config: num_hidden_layers is missing'
     """
-    return CatalogError([f"config: {ALIASES.get(name, (name,))[0]} is missing"])
+    return CatalogError([f"config: {ALIASES.get(name, [name])[0]} is missing"])
 
 
 def wrong(key: str, value: object, rule: str) -> CatalogError:

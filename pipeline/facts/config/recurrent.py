@@ -27,16 +27,22 @@ Rule = Callable[[Reader, Family, int], Mixer]
 
 def mixer_of(reader: Reader, family: Family, hidden: int) -> Mixer:
     """The recurrent layers of a model: by its family, else by the keys that are there."""
-    name = family.linear or guessed(reader)
+    name = family.linear or mixer_name(reader)
     if not family.linear:
         reader.warn(f"recurrent layers of an unknown class: counted as {name}")
     return MIXERS[name](reader, family, hidden)
 
 
-def guessed(reader: Reader) -> str:
+def mixer_name(reader: Reader) -> str:
     """The kind of recurrence that a config's keys speak of."""
-    marks = {"linear_attn_config.kda_layers": "kda", "linear_num_value_heads": "gated_delta", "conv_L_cache": "conv",
-             "mamba_dt_rank": "mamba", "lru_width": "rglru", "state_width": "mamba2"}  # fmt: skip
+    marks = {
+        "linear_attn_config.kda_layers": "kda",
+        "linear_num_value_heads": "gated_delta",
+        "conv_L_cache": "conv",
+        "mamba_dt_rank": "mamba",
+        "lru_width": "rglru",
+        "state_width": "mamba2",
+    }
     return next((name for key, name in marks.items() if reader.has(key)), "lightning")
 
 
@@ -139,7 +145,5 @@ def kda(reader: Reader, family: Family, hidden: int) -> Mixer:
     return Mixer(weights, 3 * width * kernel + width * dim, 3 * width, width)
 
 
-MIXERS: dict[str, Rule] = {
-    rule.__name__: rule for rule in (gated_delta, mamba2, mamba, conv, lightning, rglru, kda)
-}  # fmt: skip
+MIXERS: dict[str, Rule] = {each.__name__: each for each in (gated_delta, mamba2, mamba, conv, lightning, rglru, kda)}
 """Recurrent layers by name."""

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pipeline.facts.config.cache import BF16
 from pipeline.facts.config.described import Model
-from pipeline.facts.config.read import Reader, whole, wrong
+from pipeline.facts.config.read import Reader, whole_number, wrong
 
 FP32 = 4
 AXES = 4
@@ -57,7 +57,7 @@ def tables_of(model: Model) -> Iterator[Table]:
     kinds = {layer.attention for layer in model.stack.layers} - {"none", "cross"}
     if not kinds or not turns(model):
         return
-    settings = settings_of(reader)
+    settings = rope_settings(reader)
     nested = {kind: part for kind in ("full", "sliding") if isinstance(part := settings.get(f"{kind}_attention"), dict)}
     for kind in sorted(kinds):
         side = "sliding" if kind == "sliding" else "full"
@@ -78,7 +78,7 @@ def turns(model: Model) -> bool:
     return reader.text_value("position_embedding_type") not in UNTURNED
 
 
-def settings_of(reader: Reader) -> Settings:
+def rope_settings(reader: Reader) -> Settings:
     """How a config scales its tables; the newer key counts first."""
     for name in PLACES:
         key, value = reader.find(name)
@@ -92,42 +92,42 @@ def settings_of(reader: Reader) -> Settings:
 def table_of(model: Model, kind: str, settings: Settings, alone: str) -> Table:
     """The table of one kind of layer."""
     reader = model.reader
-    head = head_of(model, kind)
-    width = head if type_of(settings) == "proportional" else width_of(model, kind, head, settings)
+    head = turned_head(model, kind)
+    width = head if scaling_of(settings) == "proportional" else turned_width(model, kind, head, settings)
     positions = positions_of(reader, settings, model.stack.context or reader.need("context"))
     several = AXES if "mrope_section" in settings or model.family.mrope else 1
-    exact = kind == "mla" and "yarn" in type_of(settings) and head in FUSED
+    exact = kind == "mla" and "yarn" in scaling_of(settings) and head in FUSED
     which = f"{alone} {head} {sorted((name, str(value)) for name, value in settings.items())}"
     return Table(positions * several, width, FP32 if exact else BF16, which)
 
 
-def head_of(model: Model, kind: str) -> int:
+def turned_head(model: Model, kind: str) -> int:
     """Width of the head, or of latent attention's part, that carries positions."""
     if kind == "mla":
         return model.reader.number("rope_dim", least=0) or 0
     return next(layer.heads.head_dim for layer in model.stack.layers if layer.attention == kind)
 
 
-def width_of(model: Model, kind: str, head: int, settings: Settings) -> int:
+def turned_width(model: Model, kind: str, head: int, settings: Settings) -> int:
     """The part of a head that turns: a share, a width, or as the class does it."""
     reader = model.reader
     if kind == "mla":
         return head
     stated = next((name for name in SHARES if name in settings), "")
     if stated:
-        return int(head * number(stated, settings[stated], 1))
+        return int(head * positive(stated, settings[stated], 1))
     for name in SHARES:
         share = reader.ratio(name)
         if share is not None:
-            return int(head * number(name, share, 1))
+            return int(head * positive(name, share, 1))
     widths = (reader.number(name) for name in WIDTHS)
     return min(next((each for each in widths if each), int(head * model.family.rotary_share)), head)
 
 
-def type_of(settings: Settings) -> str:
+def scaling_of(settings: Settings) -> str:
     """The kind of scaling.
 
-    >>> type_of({"type": "su"}), type_of({"rope_type": "yarn", "type": "yarn"}), type_of({})
+    >>> scaling_of({"type": "su"}), scaling_of({"rope_type": "yarn", "type": "yarn"}), scaling_of({})
     ('longrope', 'yarn', 'default')
     """
     said = str(settings.get("rope_type", settings.get("type", "default")))
@@ -143,26 +143,26 @@ def positions_of(reader: Reader, settings: Settings, context: int) -> int:
     >>> positions_of(Reader({}, {}), yarn, 163_840)
     163840
     """
-    kind = type_of(settings)
+    kind = scaling_of(settings)
     if kind in {"linear", "dynamic"} and "factor" in settings:
-        return ceil(context * number("factor", settings["factor"]))
+        return ceil(context * positive("factor", settings["factor"]))
     if "yarn" in kind and "factor" in settings:
-        return ceil(original(reader, settings, context) * number("factor", settings["factor"]))
-    return context + original(reader, settings, context) if kind == "longrope" else context
+        return ceil(trained_context(reader, settings, context) * positive("factor", settings["factor"]))
+    return context + trained_context(reader, settings, context) if kind == "longrope" else context
 
 
-def original(reader: Reader, settings: Settings, context: int) -> int:
+def trained_context(reader: Reader, settings: Settings, context: int) -> int:
     """The context that was trained before it was stretched."""
     name = "original_max_position_embeddings"
     if name in settings:
-        return whole(name, settings[name])
+        return whole_number(name, settings[name])
     return reader.number(name) or context
 
 
-def number(name: str, value: object, most: float = 10**6) -> float:
+def positive(name: str, value: object, most: float = 10**6) -> float:
     """A factor or a share.
 
-    >>> number("factor", 8)
+    >>> positive("factor", 8)
     8.0
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= most:

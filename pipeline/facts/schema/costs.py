@@ -18,7 +18,7 @@ class Market(pa.DataFrameModel):
         "Price as a share of the same cloud's on-demand price, where that cloud lists none of this market.", gt=0, le=1
     )
     interruption_ratio: pl.Float64 = option(
-        "Replicas kept besides, as a share of those needed, because devices may be taken away.", ge=0, le=10
+        "Replicas kept besides, as a share of those needed, because devices may be taken away.", 0.0, ge=0, le=10
     )
 
 
@@ -39,11 +39,13 @@ class Ownership(pa.DataFrameModel):
     )
     lifetime_years: pl.Float64 = fact("Time over which the purchase is written off.", gt=0, le=20)
     residual_ratio: pl.Float64 = fact("What it sells for at the end, as a share of the purchase price.", ge=0, lt=1)
-    interest_ratio: pl.Float64 = option("Cost of capital for a year, on the mean of first and last value.", ge=0, le=1)
-    upkeep_ratio: pl.Float64 = option(
-        "Support, repair and hands for a year, as a share of the purchase price.", ge=0, le=1
+    interest_ratio: pl.Float64 = option(
+        "Cost of capital for a year, on the mean of first and last value.", 0.0, ge=0, le=1
     )
-    power_ratio: pl.Float64 = option("Mean power over all hours, as a share of the rated power.", gt=0, le=1)
+    upkeep_ratio: pl.Float64 = option(
+        "Support, repair and hands for a year, as a share of the purchase price.", 0.0, ge=0, le=1
+    )
+    power_ratio: pl.Float64 = option("Mean power over all hours, as a share of the rated power.", 1.0, gt=0, le=1)
     from_date: pl.Date = fact("First day of this price.")
 
 

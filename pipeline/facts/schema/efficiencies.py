@@ -21,7 +21,7 @@ class Kernel(pa.DataFrameModel):
     fallback_ratio: pl.Float64 = option("The same on the fallback unit.", gt=0, le=1)
     bytes_ratio: pl.Float64 = fact("Share of the memory bandwidth on large matrices.", gt=0, le=1)
     ramp: pl.Float64 = fact("Output size (tokens x width; tokens per expert) at half of that rate.", ge=0, lt=1e9)
-    is_fused: pl.Boolean = option("Whether an experts' kernel works without copies of its tokens.")
+    is_fused: pl.Boolean = option("Whether an experts' kernel works without copies of its tokens.", False)
 
 
 class Architecture(pa.DataFrameModel):
@@ -37,6 +37,7 @@ class Architecture(pa.DataFrameModel):
     attention_ramp_tokens: pl.Float64 = fact("Prompt length at half of that rate.", ge=0, lt=1e6)
     ramp_ratio: pl.Float64 = option(
         "Output at which matrix products reach half their rate, against what kernels state; 0 on few cores.",
+        1.0,
         ge=0,
         le=10,
     )

@@ -12,7 +12,7 @@ from pipeline.core.money import SOLD
 from pipeline.facts.schema.costs import Market, Ownership, Site
 from pipeline.facts.schema.efficiencies import Architecture, Band, Kernel, Step
 from pipeline.facts.schema.engines import Calibration, Engine
-from pipeline.facts.schema.fields import Texts, fact, option
+from pipeline.facts.schema.fields import Texts, fact, field_defaults, option
 from pipeline.facts.schema.traffic import Traffic
 
 GIGA, TERA = 1e9, 1e12
@@ -31,7 +31,7 @@ class Model(pa.DataFrameModel):
     parameter_count: pl.Int64 = fact(
         "Unique parameters, towers included, without multi-token-prediction heads.", ge=10**6, le=10**14
     )
-    tower_parameter_count: pl.Int64 = option("Parameters of vision and audio towers.", ge=0, le=10**12)
+    tower_parameter_count: pl.Int64 = option("Parameters of vision and audio towers.", 0, ge=0, le=10**12)
     embedding_parameter_count: pl.Int64 = fact(
         "Parameters of the input token table, learned positions included.", ge=1, le=10**12
     )
@@ -42,12 +42,16 @@ class Model(pa.DataFrameModel):
     heads: pl.Int64 = fact("Query heads of a layer.", ge=1, le=10**4)
     kv_heads: pl.Int64 = fact("Key and value heads of a layer.", ge=1, le=10**4)
     head_dim: pl.Int64 = fact("Width of a query and key head.", ge=1, le=10**4)
-    value_head_dim: pl.Int64 = option("Width of a value head, where it differs from head_dim.", ge=1, le=10**4)
+    value_head_dim: pl.Int64 = option(
+        "Width of a value head, where it differs from head_dim.", "head_dim", ge=1, le=10**4
+    )
     layer_count: pl.Int64 = fact("Layers (blocks) in order.", ge=1, le=10**4)
     window_tokens: pl.Int64 = option("Tokens that sliding and chunked layers look back.", ge=1, le=10**8)
-    sliding_kv_heads: pl.Int64 = option("KV heads of sliding layers, where they differ.", ge=1, le=10**4)
-    sliding_head_dim: pl.Int64 = option("Head width of sliding layers, where it differs.", ge=1, le=10**4)
-    sliding_value_head_dim: pl.Int64 = option("Width of their value heads, where it differs.", ge=1, le=10**4)
+    sliding_kv_heads: pl.Int64 = option("KV heads of sliding layers, where they differ.", "kv_heads", ge=1, le=10**4)
+    sliding_head_dim: pl.Int64 = option("Head width of sliding layers, where it differs.", "head_dim", ge=1, le=10**4)
+    sliding_value_head_dim: pl.Int64 = option(
+        "Width of their value heads, where it differs.", "sliding_head_dim", ge=1, le=10**4
+    )
     kv_latent_dim: pl.Int64 = option("Width of the latent vector that MLA caches.", ge=1, le=10**5)
     rope_head_dim: pl.Int64 = option("Width of MLA's shared rotary key.", ge=1, le=10**4)
     nope_head_dim: pl.Int64 = option("Width of MLA's keys without position.", ge=1, le=10**4)
@@ -55,11 +59,13 @@ class Model(pa.DataFrameModel):
     state_bytes_per_layer: pl.Int64 = option("State of one recurrent layer and sequence.", ge=1, le=10**10)
     linear_in_width: pl.Int64 = option("Output width of a recurrent layer's input projections.", ge=1, le=10**7)
     linear_out_width: pl.Int64 = option("Width that a recurrent layer's output projection reads.", ge=1, le=10**7)
-    gated_attention: pl.Boolean = option("Whether queries come with a gate for attention's output, as wide as they.")
+    gated_attention: pl.Boolean = option(
+        "Whether queries come with a gate for attention's output, as wide as they.", False
+    )
     dense_layers: pl.Int64 = fact("Plain feed-forward blocks.", ge=0, le=10**4)
     ffn_width: pl.Int64 = option("Width of a plain feed-forward block.", ge=1, le=10**7)
     gated_ffn: pl.Boolean = fact("Whether feed-forward blocks have a gate (three matrices, not two).")
-    moe_layers: pl.Int64 = option("Feed-forward blocks with routed experts.", ge=0, le=10**4)
+    moe_layers: pl.Int64 = option("Feed-forward blocks with routed experts.", 0, ge=0, le=10**4)
     experts: pl.Int64 = option("Routed experts of a MoE layer.", ge=1, le=10**5)
     experts_per_token: pl.Int64 = option("Routed experts that a token is sent to.", ge=1, le=10**4)
     expert_width: pl.Int64 = option("Width of one expert.", ge=1, le=10**6)
@@ -71,7 +77,9 @@ class Model(pa.DataFrameModel):
         ge=0,
         le=10**11,
     )
-    tower_is_split: pl.Boolean = option("Whether tensor-parallel ranks share the towers; else each holds them whole.")
+    tower_is_split: pl.Boolean = option(
+        "Whether tensor-parallel ranks share the towers; else each holds them whole.", True
+    )
     tower_tokens_max: pl.Int64 = option("Tokens of the largest image.", ge=1, le=10**7)
 
     @pa.dataframe_check
@@ -117,10 +125,10 @@ class Accelerator(pa.DataFrameModel):
     pcie_bytes_per_s: pl.Float64 = option("PCIe, per direction.", gt=1e8, lt=1e12)
     tdp_w: pl.Float64 = option("Rated power.", gt=1, lt=10_000)
     achieved_flop_ratio: pl.Float64 = option(
-        "Arithmetic that this device achieves of what its architecture usually does.", gt=0, le=2
+        "Arithmetic that this device achieves of what its architecture usually does.", 1.0, gt=0, le=2
     )
     achieved_bytes_ratio: pl.Float64 = option(
-        "Bandwidth that this device achieves of what its architecture usually does.", gt=0, le=2
+        "Bandwidth that this device achieves of what its architecture usually does.", 1.0, gt=0, le=2
     )
     node_devices: pl.Int64 = fact("Devices of one ordinary node.", ge=1, le=1024)
     verdict: pl.String = fact("How well the facts are established.", isin=["confirmed", "corrected", "unconfirmed"])
@@ -159,22 +167,24 @@ class Format(pa.DataFrameModel):
     )
     expert_weight_bits: pl.Float64 = option("Bits of one weight of routed experts, scales included.", ge=1, le=64)
     table_weight_bits: pl.Float64 = option("Bits of one weight of the token tables.", ge=1, le=64)
-    dense_scale_bits: pl.Float64 = option("Of dense_weight_bits, bits of scales and zero points.", ge=0, le=16)
-    expert_scale_bits: pl.Float64 = option("Of expert_weight_bits, bits of scales and zero points.", ge=0, le=16)
-    dense_row_bytes: pl.Float64 = option("Scale of each output row of attention and plain feed-forward.", ge=0, le=64)
-    expert_row_bytes: pl.Float64 = option("Scale of each output row of routed experts.", ge=0, le=64)
+    dense_scale_bits: pl.Float64 = option("Of dense_weight_bits, bits of scales and zero points.", 0, ge=0, le=16)
+    expert_scale_bits: pl.Float64 = option("Of expert_weight_bits, bits of scales and zero points.", 0, ge=0, le=16)
+    dense_row_bytes: pl.Float64 = option(
+        "Scale of each output row of attention and plain feed-forward.", 0, ge=0, le=64
+    )
+    expert_row_bytes: pl.Float64 = option("Scale of each output row of routed experts.", 0, ge=0, le=64)
     kv_bits: pl.Float64 = option("Bits of one cached number, where a cache can be kept so.", ge=1, le=64)
     dense_kernel: pl.String = option("Kernel of plain matrices: an entry of catalogs/efficiencies.")
     expert_kernel: pl.String = option("Kernel of routed experts: an entry of catalogs/efficiencies.")
-    pads_experts: pl.Boolean = option("Whether kernels pad experts: to multiples that depend on the device.")
+    pads_experts: pl.Boolean = option("Whether kernels pad experts: to multiples that depend on the device.", False)
     expert_overhead: pl.String = option(
         "Kind of work around routed experts: what engines spend on it differs.",
         isin=["plain", "block", "int4", "mxfp4", "nvfp4"],
     )
-    is_expert_format: pl.Boolean = option("Whether only routed experts are quantised.")
-    unpacks_weights: pl.Boolean = option("Whether transformers' kernels unpack a whole matrix to 16 bits.")
-    copies_activations: pl.Boolean = option("Whether activations are copied to be quantised.")
-    weight_error_ratio: pl.Float64 = option("One-sided 95 % error of weights in this format.", ge=0, le=1)
+    is_expert_format: pl.Boolean = option("Whether only routed experts are quantised.", False)
+    unpacks_weights: pl.Boolean = option("Whether transformers' kernels unpack a whole matrix to 16 bits.", False)
+    copies_activations: pl.Boolean = option("Whether activations are copied to be quantised.", False)
+    weight_error_ratio: pl.Float64 = option("One-sided 95 % error of weights in this format.", 0.001, ge=0, le=1)
 
 
 class Workload(pa.DataFrameModel):
@@ -189,14 +199,14 @@ class Workload(pa.DataFrameModel):
     )
     prompt_tokens: pl.Int64 = fact("Prompt length.", ge=1, le=10**8)
     output_tokens: pl.Int64 = fact("Output length.", ge=1, le=10**8)
-    cached_prompt_ratio: pl.Float64 = option("Share of a prompt whose cache is found from before.", ge=0, lt=1)
-    chunk_tokens: pl.Int64 = option("Prompt tokens of one step where requests queue up.", ge=16, le=10**6)
+    cached_prompt_ratio: pl.Float64 = option("Share of a prompt whose cache is found from before.", 0.0, ge=0, lt=1)
+    chunk_tokens: pl.Int64 = option("Prompt tokens of one step where requests queue up.", 8192, ge=16, le=10**6)
     verified_tokens: pl.Int64 = option(
-        "Tokens that a step verifies for a sequence: drafted ones and one more.", ge=1, le=64
+        "Tokens that a step verifies for a sequence: drafted ones and one more.", 1, ge=1, le=64
     )
-    accepted_tokens: pl.Float64 = option("Tokens that a step yields for a sequence, on average.", ge=1, le=64)
-    draft_ratio: pl.Float64 = option("Time of drafting for a step, as a share of the step.", ge=0, le=10)
-    is_disaggregated: pl.Boolean = option("Whether prompts are read by workers of their own.")
+    accepted_tokens: pl.Float64 = option("Tokens that a step yields for a sequence, on average.", 1.0, ge=1, le=64)
+    draft_ratio: pl.Float64 = option("Time of drafting for a step, as a share of the step.", 0.0, ge=0, le=10)
+    is_disaggregated: pl.Boolean = option("Whether prompts are read by workers of their own.", False)
     ttft_slo_s: pl.Float64 = fact("Objective of the time to first token.", gt=0, le=1e6)
     tpot_slo_s: pl.Float64 = fact("Objective of the time between output tokens.", gt=0, le=1e4)
 
@@ -264,40 +274,7 @@ REFERENCES: dict[str, dict[str, str]] = {
     "calibration": {"engine": "engine", "accelerator": "accelerator"},
 }
 
-DEFAULTS: dict[str, dict[str, str | int | float | bool]] = {
-    # kind: field -> another field, or the value, where an entry leaves it out
-    "model": {
-        "value_head_dim": "head_dim",
-        "sliding_kv_heads": "kv_heads",
-        "sliding_head_dim": "head_dim",
-        "sliding_value_head_dim": "sliding_head_dim",
-        "tower_parameter_count": 0,
-        "tower_is_split": True,
-        "gated_attention": False,
-        "moe_layers": 0,
-    },
-    "accelerator": {"achieved_flop_ratio": 1.0, "achieved_bytes_ratio": 1.0},
-    "workload": {
-        "cached_prompt_ratio": 0.0,
-        "chunk_tokens": 8192,
-        "verified_tokens": 1,
-        "accepted_tokens": 1.0,
-        "draft_ratio": 0.0,
-        "is_disaggregated": False,
-    },
-    "architecture": {"ramp_ratio": 1.0},
-    "kernel": {"is_fused": False},
-    "market": {"interruption_ratio": 0.0},
-    "ownership": {"interest_ratio": 0.0, "upkeep_ratio": 0.0, "power_ratio": 1.0},
-    "format": {
-        "is_expert_format": False,
-        "pads_experts": False,
-        "unpacks_weights": False,
-        "copies_activations": False,
-        "dense_scale_bits": 0,
-        "expert_scale_bits": 0,
-        "dense_row_bytes": 0,
-        "expert_row_bytes": 0,
-        "weight_error_ratio": 0.001,
-    },
+DEFAULTS = {
+    kind: {name: each.value for name, each in field_defaults(schema).items()} for kind, schema in SCHEMAS.items()
 }
+"""By kind and field, what holds where an entry leaves it out: a value, or as a text another field."""

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from pipeline.core.places import bundled
-from pipeline.evidence.backtest import sliced
-from pipeline.evidence.predict import predicted
+from pipeline.evidence.backtest import errors_by
+from pipeline.evidence.predict import predict_rows
 from pipeline.evidence.readers.measurements import read_measurements
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def accuracy(catalogs: Catalogs, as_of: date) -> pl.DataFrame:
     path = bundled("catalogs") / "measurements" / "published.csv"
     if not path.is_file():
         return pl.DataFrame()
-    rows = predicted(read_measurements([path]), catalogs, as_of)
-    by_kind = sliced(rows, ["quantity", "engine"])
-    whole = sliced(rows, [])
+    rows = predict_rows(read_measurements([path]), catalogs, as_of)
+    by_kind = errors_by(rows, ["quantity", "engine"])
+    whole = errors_by(rows, [])
     return pl.concat([by_kind, whole], how="diagonal")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 from polars import col
 
+from pipeline.facts.catalog import ASSUMED
 from pipeline.publish.report.plans import capacity, plain
 from pipeline.run.finished import check_run
 
@@ -171,7 +172,7 @@ def ages(facts: pl.DataFrame, as_of: date) -> pl.DataFrame:
         .agg(
             entries=col("name").n_unique(),
             facts=pl.len(),
-            assumed=(col("source_kind") == "assumption").sum(),
+            assumed=col("source_kind").is_in(ASSUMED).sum(),
             read_first=col("read_on").min(),
             read_last=col("read_on").max(),
         )

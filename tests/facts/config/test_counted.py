@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pipeline.core.errors import CatalogError
-from pipeline.facts.config.counted import entry_of, facts_of
+from pipeline.facts.config.counted import config_facts, entry_of
 
 H, V, N, I = 64, 100, 2, 96  # hidden, vocabulary, layers, feed-forward width  # noqa: E741
 Q, K, D = 64, 32, 16  # widths of 4 query and 2 key heads; width of a head
@@ -206,7 +206,7 @@ CASES: dict[str, tuple[Config, int]] = {
 def test_parameters_are_exact(name: str) -> None:
     """Sizes, weights and costs all stand on these counts."""
     said, expected = CASES[name]
-    assert facts_of(said)["text_parameter_count"] == expected
+    assert config_facts(said)["text_parameter_count"] == expected
 
 
 def test_there_is_a_case_for_every_rule() -> None:
@@ -277,7 +277,7 @@ CACHES: dict[str, tuple[Config, dict[str, Any]]] = {
 def test_cache_and_activity_are_exact(name: str) -> None:
     """The batch before running out of memory stands on these bytes."""
     said, expected = CACHES[name]
-    found = facts_of(said)
+    found = config_facts(said)
     assert {key: found[key] for key in expected} == expected
 
 
@@ -289,7 +289,7 @@ SIZES = st.sampled_from([8, 16, 64, 128])
 def test_twice_the_layers_weigh_twice(layers: int, heads: int, hidden: int, *, tied: bool) -> None:
     """Everything but tables and the last norm belongs to a layer."""
     one, two = (
-        facts_of(config("qwen3", num_hidden_layers=n, hidden_size=hidden, num_key_value_heads=heads,
+        config_facts(config("qwen3", num_hidden_layers=n, hidden_size=hidden, num_key_value_heads=heads,
                         tie_word_embeddings=tied))
         for n in (layers, 2 * layers)
     )  # fmt: skip
@@ -302,7 +302,9 @@ def test_twice_the_layers_weigh_twice(layers: int, heads: int, hidden: int, *, t
 @settings(max_examples=50)
 def test_tying_removes_exactly_one_table(model_type: str, hidden: int) -> None:
     """A tied table is stored once."""
-    free, tied = (facts_of(config(model_type, hidden_size=hidden, tie_word_embeddings=tie)) for tie in (False, True))
+    free, tied = (
+        config_facts(config(model_type, hidden_size=hidden, tie_word_embeddings=tie)) for tie in (False, True)
+    )
     assert free["parameter_count"] - tied["parameter_count"] == V * hidden
     assert free["active_matmul_parameter_count"] == tied["active_matmul_parameter_count"]
 
@@ -311,8 +313,8 @@ def test_tying_removes_exactly_one_table(model_type: str, hidden: int) -> None:
 @settings(max_examples=50)
 def test_windows_beyond_the_context_change_nothing(model_type: str, window: int) -> None:
     """A window that nothing outgrows keeps every token."""
-    wide = facts_of(config(model_type, sliding_window=window))
-    free = facts_of(config("llama", sliding_window=None))
+    wide = config_facts(config(model_type, sliding_window=window))
+    free = config_facts(config("llama", sliding_window=None))
     assert wide["kv_bytes_at_8192"] == free["kv_bytes_at_8192"]
 
 
@@ -340,7 +342,7 @@ ODD_KEYS = st.dictionaries(st.sampled_from(EVERY_KEY), ODD, max_size=4)
 def test_a_wrong_config_gives_facts_or_an_error_in_words(said: Config, odd: Config, *, entry: bool) -> None:
     """A user's file never shows a traceback."""
     with suppress(CatalogError):
-        found = (entry_of if entry else facts_of)({**said, **odd})
+        found = (entry_of if entry else config_facts)({**said, **odd})
         assert all(isinstance(value, int | bool | str | dict | list | None) for value in found.values())
         assert found["parameter_count"] > 0
 
@@ -350,7 +352,7 @@ def test_a_wrong_config_gives_facts_or_an_error_in_words(said: Config, odd: Conf
 def test_a_config_that_lacks_keys_gives_facts_or_an_error(said: Config, gone: set[str]) -> None:
     """Half a file is common: the class's defaults stand in with a warning, or the missing key is named."""
     with suppress(CatalogError):
-        facts_of({key: value for key, value in said.items() if key not in gone})
+        config_facts({key: value for key, value in said.items() if key not in gone})
 
 
 @given(st.recursive(ODD, lambda inner: st.dictionaries(st.text(max_size=12), inner, max_size=4), max_leaves=8))
@@ -358,7 +360,7 @@ def test_a_config_that_lacks_keys_gives_facts_or_an_error(said: Config, gone: se
 def test_anything_that_is_not_a_config_is_told(thing: Any) -> None:
     """JSON that is no config at all is the commonest slip."""
     with pytest.raises(CatalogError):
-        facts_of(thing)
+        config_facts(thing)
 
 
 @pytest.mark.parametrize(
@@ -377,18 +379,18 @@ def test_anything_that_is_not_a_config_is_told(thing: Any) -> None:
 def test_an_error_names_key_and_value(odd: Config, said: str) -> None:
     """What to put right stands in the message."""
     with pytest.raises(CatalogError, match=r"^config: ") as error:
-        facts_of(config("llama", **odd))
+        config_facts(config("llama", **odd))
     assert said in str(error.value)
 
 
 def test_what_was_assumed_is_told() -> None:
     """Never a silent guess."""
-    assert "counted by Llama's conventions" in facts_of(config("never-seen"))["warnings"][0]
-    assert "hidden_size is not given" in facts_of(config("qwen3", hidden_size=None))["warnings"][0]
-    assert facts_of(config("llama", mystery_expert_dim=3))["warnings"] == [
+    assert "counted by Llama's conventions" in config_facts(config("never-seen"))["warnings"][0]
+    assert "hidden_size is not given" in config_facts(config("qwen3", hidden_size=None))["warnings"][0]
+    assert config_facts(config("llama", mystery_expert_dim=3))["warnings"] == [
         "key 'mystery_expert_dim' was not understood and might change a count"
     ]
-    assert not facts_of(config("llama"))["warnings"]
+    assert not config_facts(config("llama"))["warnings"]
 
 
 def test_the_catalog_entry_says_the_same() -> None:

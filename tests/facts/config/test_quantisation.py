@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.facts.config.counted import facts_of
-from pipeline.facts.config.quantisation import MODULES, published
+from pipeline.facts.config.counted import config_facts
+from pipeline.facts.config.quantisation import MODULES, storage_of
 
 W4 = {"num_bits": 4, "group_size": 32, "type": "int", "symmetric": True}
 NVFP4 = {"num_bits": 4, "group_size": 16, "type": "float"}
@@ -72,25 +72,25 @@ FORMS: dict[str, tuple[dict[str, Any], dict[str, float]]] = {
 @pytest.mark.parametrize(("section", "bits"), FORMS.values(), ids=FORMS)
 def test_bits_of_a_published_form(section: dict[str, Any], bits: dict[str, float]) -> None:
     """Scales and zero points count, and what a checkpoint leaves alone stays 16-bit."""
-    found = published({"quantization_config": section}, 4)
+    found = storage_of({"quantization_config": section}, 4)
     assert {group: found.bits[group] for group in bits} == pytest.approx(bits)
     assert not found.warnings
 
 
 def test_without_a_section_everything_is_16_bit() -> None:
     """Most checkpoints are."""
-    assert set(published({}, 8).bits.values()) == {16.0}
+    assert set(storage_of({}, 8).bits.values()) == {16.0}
 
 
 def test_the_section_may_stand_in_the_text_part() -> None:
     """As Kimi-K2.5 has it."""
     inner = {"text_config": {"quantization_config": {"quant_method": "fp8"}}}
-    assert published(inner, 2).bits["dense"] < 9
+    assert storage_of(inner, 2).bits["dense"] < 9
 
 
 def test_an_unknown_method_is_told() -> None:
     """Never a silent guess."""
-    found = published({"quantization_config": {"quant_method": "magic"}}, 2)
+    found = storage_of({"quantization_config": {"quant_method": "magic"}}, 2)
     assert "magic" in found.warnings[0]
     assert found.bits["dense"] == 16
 
@@ -119,7 +119,7 @@ keys = st.sampled_from(
 )
 def test_no_section_ends_in_a_traceback(section: dict[str, Any], layers: int) -> None:
     """Whatever stands there, each group has from 1 to 64 bits."""
-    found = published({"quantization_config": section}, min(layers, 50))
+    found = storage_of({"quantization_config": section}, min(layers, 50))
     assert set(found.bits) == {*MODULES, "tables"}
     assert all(bits > 0 for bits in found.bits.values())
 
@@ -135,7 +135,7 @@ def test_a_checkpoint_weighs_what_its_groups_weigh() -> None:
             "modules_to_not_convert": ["model.layers.*.self_attn", "model.embed_tokens", "lm_head"],
         },
     }  # fmt: skip
-    found = facts_of(config)
+    found = config_facts(config)
     experts = 2 * 4 * 3 * 64 * 128
     assert found["expert_parameter_count"] == experts
     assert found["checkpoint_bytes"] == experts * 4.25 / 8 + (found["parameter_count"] - experts) * 2

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.facts.config.counted import facts_of
+from pipeline.facts.config.counted import config_facts
 from tests.support import SHARED
 
 REFERENCE = SHARED / "models"
@@ -30,7 +30,7 @@ def rows() -> list[tuple[dict[str, str], dict[str, Any]]]:
     told = [
         row for row in table("oracle.csv") if row["status"] == "ok" and files.get(row["hf_id"], REFERENCE).is_file()
     ]
-    return [(row, facts_of(json.loads(files[row["hf_id"]].read_text(encoding="utf-8")))) for row in told]
+    return [(row, config_facts(json.loads(files[row["hf_id"]].read_text(encoding="utf-8")))) for row in told]
 
 
 def table(name: str) -> list[dict[str, str]]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.errors import CatalogError
 from pipeline.facts.config.towers import FAMILIES, KINDS, tower_parameter_count
+from pipeline.facts.config.towers.keys import class_sizes
 
 WIDTH, BETWEEN, LAYERS, TEXT = 8, 12, 3, 10
 """Sizes of the small towers below."""
@@ -330,7 +331,7 @@ def test_a_part_that_is_no_table_is_refused(value: Any) -> None:
             tower_parameter_count({"model_type": model_type, "vision_config": value})
 
 
-KEYS = sorted({*SMALL, *QWEN, *(key for tower in KINDS.values() for key in tower.defaults), "model_type"})
+KEYS = sorted({*SMALL, *QWEN, *(key for tower in KINDS.values() for key in class_sizes(tower.source)), "model_type"})
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.sampled_from(sorted(KINDS)),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=2),

@@ -1,7 +1,7 @@
 """Vision and audio towers of a config.json: their exact parameter counts, projectors and mergers included.
 
 A tower is a stack of equal blocks between a patch embedding and a merger; the kinds differ in biases, norms, gates and
-tables. `KINDS` says of each kind how, and which sizes its configuration class falls back to; `FAMILIES` says of each
+tables. `KINDS` says of each kind how, sizes.toml which sizes its configuration class falls back to, `FAMILIES` of each
 model type which towers it has and what joins them to the text model. Parameters only: buffers, such as the bounds of
 clipped linears, and a language model's own cross-attention are not counted here.
 
@@ -16,13 +16,13 @@ from typing import Any
 
 from pipeline.core.errors import CatalogError
 from pipeline.facts.config.towers.families import FAMILIES, WHOLE, Family, Side
-from pipeline.facts.config.towers.keys import TEXT_KEYS, Keys, Parts
+from pipeline.facts.config.towers.keys import TEXT_KEYS, Keys, Parts, class_sizes
 from pipeline.facts.config.towers.kinds import KINDS
 from pipeline.facts.config.towers.others import PARTS, Part
 from pipeline.facts.config.towers.pieces import Tower, class_and_grid_table, two_layers
 
 
-def part(config: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+def config_part(config: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
     """A nested part of a config; nothing where it is missing or null."""
     value = config.get(name)
     if value is not None and not isinstance(value, Mapping):
@@ -32,12 +32,12 @@ def part(config: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
 
 def text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """The text model's part, or the whole config where it is not nested."""
-    return next((found for key in TEXT_KEYS if (found := part(config, key)) is not None), config)
+    return next((found for key in TEXT_KEYS if (found := config_part(config, key)) is not None), config)
 
 
 def inner_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """The part that thinks, where a config holds one that speaks beside it; else the config."""
-    thinker = part(config, "thinker_config")
+    thinker = config_part(config, "thinker_config")
     return config if thinker is None else {"model_type": config.get("model_type"), **thinker}
 
 
@@ -50,29 +50,30 @@ def tower_of(side: Side, values: Mapping[str, Any]) -> Tower | Part | None:
 
 def side_parameters(side: Side, family: Family, config: Mapping[str, Any]) -> tuple[int, list[str]]:
     """Parameters of one tower and of what joins it, with a warning where something was assumed."""
-    stated = part(config, side.key)
+    stated = config_part(config, side.key)
     if stated is None and side.absent is None:
         return 0, []
     values = stated if stated is not None else side.absent or {}
     tower = tower_of(side, values)
     if tower is None:
-        return estimated(side.key, values, config)
-    p = parts(side.key, values, tower, family, config)
+        return estimate_tower(side.key, values, config)
+    p = tower_parts(side.key, values, tower, family, config)
     assumed = f"{side.key} is missing: the tower of {tower.source}'s defaults was counted"
     return tower.parameters(p) + side.join(p), [assumed] if stated is None else []
 
 
-def parts(key: str, values: Mapping[str, Any], tower: Tower | Part, family: Family, config: Mapping[str, Any]) -> Parts:
+def tower_parts(
+    key: str, values: Mapping[str, Any], tower: Tower | Part, family: Family, config: Mapping[str, Any]
+) -> Parts:
     """The sizes that one tower's count needs, with the defaults of each class."""
     text = text_part(config)
-    own = Keys(values, tower.defaults, key, tower.names)
+    own = Keys(values, class_sizes(tower.source), key, tower.names)
     return Parts(own, Keys(text, family.text, "text part"), Keys(config, family.defaults))
 
 
 UNKNOWN_SIDES = ("vision_config", "audio_config", "visual", "vision_encoder_config", "audio_encoder_config")
 GENERIC = Tower(
     "a plain vision transformer",
-    {"num_channels": 3, "temporal_patch_size": 1, "image_size": 224, "patch_size": 14},
     positions=class_and_grid_table,
     inner_width=lambda p: p.own.size("intermediate_size") if p.own.raw("intermediate_size") else 4 * p.width,
     outer_norms=1,
@@ -80,14 +81,14 @@ GENERIC = Tower(
 )
 
 
-def estimated(key: str, values: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[int, list[str]]:
+def estimate_tower(key: str, values: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[int, list[str]]:
     """A tower of an unknown kind, counted as a plain one with a projector of two matrices; a warning says so."""
     named = str(values.get("model_type") or config.get("model_type") or "no name")[:60]
     family = Family(())
     known = KINDS.get(str(values.get("model_type")))
     tower = replace(known, rest=GENERIC.rest) if known and key == "vision_config" else GENERIC
     try:
-        count = tower.parameters(parts(key, values, tower, family, config))
+        count = tower.parameters(tower_parts(key, values, tower, family, config))
     except CatalogError as error:
         return 0, [f"{key} ({named}): no tower of this kind is known, and it was not counted: {error.problems[0]}"]
     return count, [f"{key} ({named}): no tower of this kind is known; counted as {tower.source} with two matrices"]
@@ -114,7 +115,7 @@ def tower_parameter_count(config: Mapping[str, Any]) -> tuple[int, list[str]]:
     if family is not None and is_text_only(family, config):
         return 0, []
     if family is None:
-        counted = [estimated(key, values, config) for key in UNKNOWN_SIDES if (values := part(config, key))]
+        counted = [estimate_tower(key, values, config) for key in UNKNOWN_SIDES if (values := config_part(config, key))]
     else:
         counted = [side_parameters(side, family, config) for side in family.sides]
     return sum(count for count, _ in counted), [text for _, texts in counted for text in texts]
@@ -136,8 +137,8 @@ def tower_facts(config: Mapping[str, Any]) -> dict[str, Any]:
     if family.tokens is None:
         return said
     side = family.sides[0]
-    values = part(config, side.key) or side.absent or {}
+    values = config_part(config, side.key) or side.absent or {}
     tower = tower_of(side, values)
     if tower is None:
         return said
-    return said | {"tower_tokens_max": family.tokens(parts(side.key, values, tower, family, config))}
+    return said | {"tower_tokens_max": family.tokens(tower_parts(side.key, values, tower, family, config))}

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pipeline.facts.config.towers.bases import SIGLIP_BASE, SO400M
-from pipeline.facts.config.towers.keys import Count
-from pipeline.facts.config.towers.pieces import none
+from pipeline.facts.config.towers.keys import Count, class_sizes
+from pipeline.facts.config.towers.pieces import no_parameters
 from pipeline.facts.config.towers.projectors import (
     aya_projector,
     cohere_projector,
@@ -49,7 +48,7 @@ class Side:
 
     key: str
     kind: str
-    join: Count = none
+    join: Count = no_parameters
     absent: Mapping[str, Any] | None = field(default_factory=dict)
     """What is built where the config has no such part, on top of the kind's defaults; None: nothing."""
     is_open: bool = False
@@ -75,20 +74,20 @@ WHOLE = frozenset({"gemma3n", "deepseek_vl_v2", "phi4mm"})
 """Further model types whose towers every rank of vLLM holds whole: timm, AutoModel, audio conformers."""
 
 
-def vision(kind: str, join: Count = none, **more: Any) -> Side:
+def vision(kind: str, join: Count = no_parameters, **more: Any) -> Side:
     """A tower that stands under vision_config."""
     return Side("vision_config", kind, join, **more)
 
 
-def audio(kind: str, join: Count = none, **more: Any) -> Side:
+def audio(kind: str, join: Count = no_parameters, **more: Any) -> Side:
     """A tower that stands under audio_config."""
     return Side("audio_config", kind, join, **more)
 
 
+SO400M = {"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27, "num_attention_heads": 16}
 HEADLESS = {"vision_use_head": False}
-LLAVA_CLIP = {**SIGLIP_BASE, "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 24, "patch_size": 14}
 LLAVA = Family(
-    (vision("clip_vision_model", llava_projector, absent={**LLAVA_CLIP, "image_size": 336}, is_open=True),),
+    (vision("clip_vision_model", llava_projector, absent=class_sizes("CLIPVisionConfig of LLaVA"), is_open=True),),
     {"multimodal_projector_bias": True, "vision_feature_layer": -2},
     {"hidden_size": 4096},
 )

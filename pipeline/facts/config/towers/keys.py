@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import CatalogError
@@ -32,6 +35,24 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "subsampling_conv_channels": ("sscp_conv_channel_size",),
 }
 TEXT_KEYS = ("text_config", "llm_config", "language_config")
+
+
+@cache
+def class_sizes(name: str) -> dict[str, Any]:
+    """The sizes that a configuration class falls back to, on top of those of the one that it is like.
+
+    >>> class_sizes("CLIPVisionConfig")["patch_size"], class_sizes("CLIPVisionConfig")["image_size"]
+    (32, 224)
+    """
+    own = dict(sizes()[name])
+    like = own.pop("like", None)
+    return {**class_sizes(like), **own} if like else own
+
+
+@cache
+def sizes() -> dict[str, dict[str, Any]]:
+    """The sizes of all classes, read once."""
+    return tomllib.loads((Path(__file__).parent / "sizes.toml").read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True)

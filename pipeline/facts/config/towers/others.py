@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from pipeline.facts.config.towers.keys import Count, Parts
-from pipeline.facts.config.towers.pieces import linear
+from pipeline.facts.config.towers.pieces import linear_layer
 
 
 def gemma4_audio(p: Parts) -> int:
@@ -21,7 +20,7 @@ def gemma4_audio(p: Parts) -> int:
     attention = 5 * width**2 + width // p.own.size("num_attention_heads")
     convolution = 3 * width**2 + p.own.size("conv_kernel_size") * width
     block = 2 * (8 * width**2 + 2 * width) + attention + convolution + 5 * width
-    return stem + p.own.count("num_hidden_layers") * block + linear(width, outputs) + outputs * p.text_width
+    return stem + p.own.count("num_hidden_layers") * block + linear_layer(width, outputs) + outputs * p.text_width
 
 
 def gemma4_patches(p: Parts) -> int:
@@ -31,7 +30,7 @@ def gemma4_patches(p: Parts) -> int:
     """
     pixels = 3 * (p.own.size("patch_size") * p.own.size("pooling_kernel_size")) ** 2
     width, outputs = p.own.size("mm_embed_dim"), p.own.size("output_proj_dims")
-    embedder = 2 * pixels + linear(pixels, width) + 4 * width + 2 * p.own.size("mm_posemb_size") * width
+    embedder = 2 * pixels + linear_layer(pixels, width) + 4 * width + 2 * p.own.size("mm_posemb_size") * width
     return embedder + outputs * p.text_width
 
 
@@ -48,7 +47,7 @@ class Part:
     """A tower of its own shape: one count of all of it."""
 
     source: str
-    defaults: Mapping[str, Any]
+    """Its configuration class, whose sizes it falls back to."""
     parameters: Count
     names: Mapping[str, str] = field(default_factory=dict)
 
@@ -56,27 +55,11 @@ class Part:
 PARTS: dict[str, Part] = {
     "gemma4_audio": Part(
         "Gemma4AudioConfig",
-        {
-            "hidden_size": 1024,
-            "num_hidden_layers": 12,
-            "num_attention_heads": 8,
-            "conv_kernel_size": 5,
-            "subsampling_conv_channels": (128, 32),
-            "output_proj_dims": 1536,
-        },
         gemma4_audio,
     ),
     "gemma4_unified_vision": Part(
         "Gemma4UnifiedVisionConfig",
-        {
-            "patch_size": 16,
-            "pooling_kernel_size": 3,
-            "mm_embed_dim": 3840,
-            "mm_posemb_size": 1120,
-            "num_soft_tokens": 280,
-            "output_proj_dims": 3840,
-        },
         gemma4_patches,
     ),
-    "gemma4_unified_audio": Part("Gemma4UnifiedAudioConfig", {"audio_embed_dim": 640}, gemma4_waves),
+    "gemma4_unified_audio": Part("Gemma4UnifiedAudioConfig", gemma4_waves),
 }

@@ -4,36 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from pipeline.facts.config.towers.keys import Count, Parts
 
 
-def linear(inputs: int, outputs: int, bias: bool = True) -> int:  # noqa: FBT001, FBT002
+def linear_layer(inputs: int, outputs: int, bias: bool = True) -> int:  # noqa: FBT001, FBT002
     """A matrix, and one number per output where it has a bias.
 
-    >>> linear(3, 5), linear(3, 5, bias=False)
+    >>> linear_layer(3, 5), linear_layer(3, 5, bias=False)
     (20, 15)
     """
     return inputs * outputs + bias * outputs
 
 
-def none(_: Parts) -> int:
+def no_parameters(_: Parts) -> int:
     """Nothing."""
     return 0
 
 
 def two_layers(inputs: int, between: int, outputs: int, bias: bool = True) -> int:  # noqa: FBT001, FBT002
     """A plain perceptron of two matrices."""
-    return linear(inputs, between, bias) + linear(between, outputs, bias)
+    return linear_layer(inputs, between, bias) + linear_layer(between, outputs, bias)
 
 
-def gated(width: int, between: int, bias: bool = False) -> int:  # noqa: FBT001, FBT002
+def gated_layers(width: int, between: int, bias: bool = False) -> int:  # noqa: FBT001, FBT002
     """A gated perceptron of three matrices."""
-    return 2 * linear(width, between, bias) + linear(between, width, bias)
+    return 2 * linear_layer(width, between, bias) + linear_layer(between, width, bias)
 
 
-def grid(p: Parts) -> int:
+def patch_count(p: Parts) -> int:
     """Patches of an image of the size that the tower was trained on."""
     (high, wide), (patch_high, patch_wide) = p.own.pair("image_size"), p.own.pair("patch_size")
     return (high // patch_high) * (wide // patch_wide)
@@ -41,12 +40,12 @@ def grid(p: Parts) -> int:
 
 def grid_table(p: Parts) -> int:
     """A learned vector per patch."""
-    return grid(p) * p.width
+    return patch_count(p) * p.width
 
 
 def class_and_grid_table(p: Parts) -> int:
     """A class token, and a learned vector for it and for each patch."""
-    return (grid(p) + 2) * p.width
+    return (patch_count(p) + 2) * p.width
 
 
 def sized_table(name: str) -> Count:
@@ -73,23 +72,23 @@ class Tower:
     """How one kind of tower is built; what its configuration class falls back to."""
 
     source: str
-    defaults: Mapping[str, Any]
+    """Its configuration class, whose sizes it falls back to."""
     patch_bias: bool = True
     patch_width: Count = patch_pixels
-    positions: Count = none
+    positions: Count = no_parameters
     attention_biases: int = 4
     inner_width: Count = lambda p: p.own.size("intermediate_size")
     is_gated: bool = False
     mlp_bias: bool = True
     norm_vectors: int = 2
     outer_norms: int = 0
-    block_extra: Count = none
-    rest: Count = none
+    block_extra: Count = no_parameters
+    rest: Count = no_parameters
     names: Mapping[str, str] = field(default_factory=dict)
 
     def parameters(self, p: Parts) -> int:
         """Parameters of the whole tower, its own merger included."""
-        patches = linear(self.patch_width(p), p.width, self.patch_bias)
+        patches = linear_layer(self.patch_width(p), p.width, self.patch_bias)
         outer = self.outer_norms * self.norm_vectors * p.width
         blocks = p.own.count("num_hidden_layers") * (self.block(p) + self.block_extra(p))
         return patches + self.positions(p) + blocks + outer + self.rest(p)
@@ -99,7 +98,7 @@ class Tower:
         attention = 4 * p.width**2 + self.attention_biases * p.width
         between = self.inner_width(p)
         forward = (
-            gated(p.width, between, self.mlp_bias)
+            gated_layers(p.width, between, self.mlp_bias)
             if self.is_gated
             else two_layers(p.width, between, p.width, self.mlp_bias)
         )
@@ -109,7 +108,9 @@ class Tower:
 def pooling_head(p: Parts) -> int:
     """SigLIP's head: a probe, attention, a norm and a perceptron, where the config keeps it."""
     width = p.width
-    head = width + 4 * linear(width, width) + 2 * width + two_layers(width, p.own.size("intermediate_size"), width)
+    head = (
+        width + 4 * linear_layer(width, width) + 2 * width + two_layers(width, p.own.size("intermediate_size"), width)
+    )
     return head if p.own.flag("vision_use_head") else 0
 
 
@@ -133,14 +134,19 @@ def ratio_width(p: Parts) -> int:
 def glm_merger(p: Parts) -> int:
     """GLM-V: a convolution that merges patches, then a matrix, a norm and a gated perceptron."""
     width = p.own.size("out_hidden_size")
-    return linear(merged_width(p), width) + width**2 + 2 * width + gated(width, p.own.size("intermediate_size"))
+    return (
+        linear_layer(merged_width(p), width)
+        + width**2
+        + 2 * width
+        + gated_layers(width, p.own.size("intermediate_size"))
+    )
 
 
 def glm_ocr_merger(p: Parts) -> int:
     """GLM-OCR: the same, as wide as the output times the channels of a picture."""
     width = p.own.size("out_hidden_size")
     between = width * p.own.size("num_channels")
-    return linear(merged_width(p), width) + width**2 + 2 * width + gated(width, between)
+    return linear_layer(merged_width(p), width) + width**2 + 2 * width + gated_layers(width, between)
 
 
 def glm_ocr_block(p: Parts) -> int:
@@ -161,7 +167,7 @@ def internvl_extra(p: Parts) -> int:
 
 def internvl_positions(p: Parts) -> int:
     """A class token, and a table where the config keeps one."""
-    return p.width + p.own.flag("use_absolute_position_embeddings") * (grid(p) + 1) * p.width
+    return p.width + p.own.flag("use_absolute_position_embeddings") * (patch_count(p) + 1) * p.width
 
 
 def llama4_adapter(p: Parts) -> int:
@@ -172,7 +178,7 @@ def llama4_adapter(p: Parts) -> int:
 
 def mllama_positions(p: Parts) -> int:
     """Llama 3.2 Vision: a class token, a table per tile and aspect ratio with gates, and two tables of tiles."""
-    tokens, tiles = grid(p) + 1, p.own.size("max_num_tiles")
+    tokens, tiles = patch_count(p) + 1, p.own.size("max_num_tiles")
     ratios = p.own.entries("supported_aspect_ratios") + 1
     tables = tokens * p.width * (1 + ratios * tiles) + 2 * ratios * tiles * p.width
     return p.width + tables + 3
@@ -180,7 +186,7 @@ def mllama_positions(p: Parts) -> int:
 
 def step_downsampling(p: Parts) -> int:
     """Step: two 3 x 3 convolutions, each of which doubles the width."""
-    return linear(9 * p.width, 2 * p.width) + linear(18 * p.width, 4 * p.width)
+    return linear_layer(9 * p.width, 2 * p.width) + linear_layer(18 * p.width, 4 * p.width)
 
 
 def moonvit_positions(p: Parts) -> int:
@@ -197,7 +203,7 @@ def gemma4_block(p: Parts) -> int:
 
 def conv_stem(p: Parts) -> int:
     """Whisper: a convolution of three steps over tokens, after the one over mel bins."""
-    return linear(3 * p.width, p.width)
+    return linear_layer(3 * p.width, p.width)
 
 
 def omni_stem(p: Parts) -> int:
@@ -205,7 +211,7 @@ def omni_stem(p: Parts) -> int:
     channels, bins = p.own.size("downsample_hidden_size"), p.own.size("num_mel_bins")
     for _ in range(3):
         bins = (bins + 1) // 2
-    return linear(9, channels) + 2 * linear(9 * channels, channels) + channels * bins * p.width
+    return linear_layer(9, channels) + 2 * linear_layer(9 * channels, channels) + channels * bins * p.width
 
 
 def omni_extra(p: Parts) -> int:
@@ -215,7 +221,7 @@ def omni_extra(p: Parts) -> int:
 
 def qwen2_omni_extra(p: Parts) -> int:
     """Whisper's second convolution, two vectors around speech, and a matrix into the text model."""
-    return conv_stem(p) + 2 * p.own.size("output_dim") + linear(p.width, p.own.size("output_dim"))
+    return conv_stem(p) + 2 * p.own.size("output_dim") + linear_layer(p.width, p.own.size("output_dim"))
 
 
 def ovis_tokens(p: Parts) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.facts.config.towers.keys import Parts
-from pipeline.facts.config.towers.pieces import linear, merged_width, two_layers
+from pipeline.facts.config.towers.pieces import linear_layer, merged_width, two_layers
 
 
 def feature_width(p: Parts) -> int:
@@ -38,20 +38,22 @@ def gemma4_projector(p: Parts) -> int:
 
 def paligemma_projector(p: Parts) -> int:
     """One matrix."""
-    return linear(p.width, p.top.size("projection_dim"))
+    return linear_layer(p.width, p.top.size("projection_dim"))
 
 
 def cohere_projector(p: Parts) -> int:
     """A gated perceptron over merged patches."""
     between = p.top.size("alignment_intermediate_size")
-    return linear(p.width * p.top.size("downsample_factor") ** 2, between) + linear(between // 2, p.text_width)
+    return linear_layer(p.width * p.top.size("downsample_factor") ** 2, between) + linear_layer(
+        between // 2, p.text_width
+    )
 
 
 def aya_projector(p: Parts) -> int:
     """The same after a norm; as wide as the text model where nothing is said."""
     merged = p.width * p.top.size("downsample_factor") ** 2
     between = p.top.size("alignment_intermediate_size") if p.top.raw("alignment_intermediate_size") else p.text_width
-    return 2 * merged + linear(merged, between) + linear(between // 2, p.text_width)
+    return 2 * merged + linear_layer(merged, between) + linear_layer(between // 2, p.text_width)
 
 
 def lfm2_projector(p: Parts) -> int:
@@ -82,12 +84,12 @@ def llama4_projector(p: Parts) -> int:
 
 def mllama_projector(p: Parts) -> int:
     """One matrix with a bias, over the outputs of several layers side by side."""
-    return linear(p.own.size("vision_output_dim"), p.text_width)
+    return linear_layer(p.own.size("vision_output_dim"), p.text_width)
 
 
 def step_projector(p: Parts) -> int:
     """One matrix, four times as wide as the tower."""
-    return linear(4 * p.width, p.text_width, p.top.flag("projector_bias"))
+    return linear_layer(4 * p.width, p.text_width, p.top.flag("projector_bias"))
 
 
 def minimax_projector(p: Parts) -> int:
@@ -101,7 +103,7 @@ def ernie_resampler(p: Parts) -> int:
     spatial = merged_width(p)
     temporal = spatial * p.own.size("temporal_merge_size")
     perceptrons = two_layers(spatial, spatial, spatial) + two_layers(temporal, spatial, spatial) + 4 * spatial
-    return perceptrons + linear(spatial, p.text_width) + p.text_width
+    return perceptrons + linear_layer(spatial, p.text_width) + p.text_width
 
 
 def idefics_projector(p: Parts) -> int:
@@ -121,7 +123,7 @@ def video_llama_projector(p: Parts) -> int:
 
 def one_linear(p: Parts) -> int:
     """One matrix with a bias."""
-    return linear(p.width, p.text_width)
+    return linear_layer(p.width, p.text_width)
 
 
 def voxtral_projector(p: Parts) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import PipelineError, UsageError
+from pipeline.evidence.extras import library
 from pipeline.evidence.measure.sweep import OutOfMemory
 
 if TYPE_CHECKING:
@@ -35,18 +36,6 @@ ARCHITECTURES = {
     (9, 0): "hopper", (10, 0): "blackwell", (10, 3): "blackwell-ultra", (12, 0): "blackwell", (12, 1): "blackwell",
 }  # fmt: skip
 AMD = (("gfx90a", "cdna2"), ("gfx942", "cdna3"), ("gfx950", "cdna4"), ("gfx11", "rdna3"), ("gfx12", "rdna4"))
-
-
-def library(name: str) -> Any:
-    """A library of the extra `measure`.
-
-    Raises:
-        PipelineError: it is not installed; says how to get it.
-    """
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise PipelineError(MISSING) from error
 
 
 @dataclass(frozen=True)
@@ -101,7 +90,7 @@ class Machine:
         A process that once had it off keeps memory in pieces: measure memory first.
         """
         if self.is_cpu:
-            mapped_from(EXACT_BYTES if on else USUAL_BYTES)
+            set_mmap_threshold(EXACT_BYTES if on else USUAL_BYTES)
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -141,14 +130,14 @@ class Machine:
         return amd if gfx.startswith("gfx") else ARCHITECTURES.get((said.major, said.minor), "")
 
 
-def machine(device: str | None, threads: int | None, clock: str) -> Machine:
+def find_machine(device: str | None, threads: int | None, clock: str) -> Machine:
     """The device that is asked for; where nobody asks, a GPU before the processor.
 
     Raises:
         PipelineError: PyTorch is not installed, or sees no such device.
         UsageError: processor time of a GPU, or of several threads, which is no waiting time.
     """
-    torch = library("torch")
+    torch = library("torch", MISSING)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise PipelineError("PyTorch sees no CUDA device here; use --device cpu, or install a CUDA or ROCm build of it")
@@ -192,7 +181,7 @@ def trim() -> None:
         import_module("ctypes").CDLL(GLIBC).malloc_trim(0)
 
 
-def mapped_from(size_bytes: int) -> None:
+def set_mmap_threshold(size_bytes: int) -> None:
     """Let malloc take blocks from this size on from the system one by one, and give them back at once.
 
     Source: mallopt(3), M_MMAP_THRESHOLD.
@@ -202,7 +191,7 @@ def mapped_from(size_bytes: int) -> None:
 
 
 @contextmanager
-def limited(limit_bytes: int | None) -> Iterator[None]:
+def memory_limited(limit_bytes: int | None) -> Iterator[None]:
     """Let the process have so much more memory, so that a batch that is too large fails instead of the machine.
 
     Source: setrlimit(2), RLIMIT_DATA: private mappings count, which is where tensors lie.

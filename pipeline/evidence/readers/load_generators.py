@@ -34,15 +34,15 @@ class Found:
 
     def keep(self, name: str, value: Any, factor: float = 1.0) -> None:
         """Keep a number; what is missing, endless or not positive is not one."""
-        known = number(value)
+        known = finite_number(value)
         if known is not None and known > 0:
             self.numbers[name] = known * factor
 
 
-def number(value: Any) -> float | None:
+def finite_number(value: Any) -> float | None:
     """A finite number, or nothing; "inf" is nothing.
 
-    >>> number("16"), number("inf"), number(None), number(True)
+    >>> finite_number("16"), finite_number("inf"), finite_number(None), finite_number(True)
     (16.0, None, None, None)
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
@@ -54,7 +54,7 @@ def number(value: Any) -> float | None:
     return found if isfinite(found) else None
 
 
-def at(value: Any, *path: str) -> Any:
+def value_at(value: Any, *path: str) -> Any:
     """What stands at a path of nested objects; nothing where it ends."""
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
@@ -101,14 +101,15 @@ def from_vllm(said: Mapping[str, Any]) -> Iterator[Found]:
 
     Source: vLLM benchmarks/serve.py: tpot = (latency - ttft) / (output_len - 1).
     """
-    completed = number(said.get("completed")) or 0.0
-    mean = {name: (number(said.get(f"total_{name}_tokens")) or 0.0) / completed if completed else None
-            for name in ("input", "output")}  # fmt: skip
     backend = str(said.get("backend") or said.get("endpoint_type") or "")
     found = Found(
-        text(said.get("model_id")), backend if backend in ENGINES else None, number(said.get("max_concurrency")),
-        number(said.get("request_rate")), mean["input"], mean["output"],
-    )  # fmt: skip
+        text(said.get("model_id")),
+        backend if backend in ENGINES else None,
+        finite_number(said.get("max_concurrency")),
+        finite_number(said.get("request_rate")),
+        prompt_tokens=mean_tokens(said, "input"),
+        output_tokens=mean_tokens(said, "output"),
+    )
     for ours, theirs in (("ttft", "ttft"), ("itl", "tpot"), ("e2e", "e2el")):
         found.keep(f"{ours}_s", said.get(f"mean_{theirs}_ms"), MILLI)
         found.keep(f"{ours}_p50_s", said.get(f"median_{theirs}_ms"), MILLI)
@@ -119,27 +120,35 @@ def from_vllm(said: Mapping[str, Any]) -> Iterator[Found]:
     yield found
 
 
+def mean_tokens(said: Mapping[str, Any], which: str) -> float | None:
+    """Mean length of prompts (`input`) or outputs (`output`) of a run; nothing where no request completed."""
+    completed = finite_number(said.get("completed"))
+    return (finite_number(said.get(f"total_{which}_tokens")) or 0.0) / completed if completed else None
+
+
 # ----- GuideLLM
 
 
 def is_guidellm(said: Mapping[str, Any]) -> bool:
     """Whether this is a report of GuideLLM."""
     runs = said.get("benchmarks")
-    return isinstance(runs, list) and any(at(run, "metrics", "time_to_first_token_ms") for run in runs)
+    return isinstance(runs, list) and any(value_at(run, "metrics", "time_to_first_token_ms") for run in runs)
 
 
 def from_guidellm(said: Mapping[str, Any]) -> Iterator[Found]:
     """A run for each strategy of the report, successful requests only; times are milliseconds, latency seconds."""
     for run in filter(is_object, said["benchmarks"]):
-        places = [at(run, place, "strategy") for place in ("config", "scheduler", "args")]
+        places = [value_at(run, place, "strategy") for place in ("config", "scheduler", "args")]
         strategy: Any = next(filter(None, places), None)
-        kind = str(at(strategy, "type_") or strategy)
-        clients = 1.0 if kind == "synchronous" else number(at(strategy, "streams"))
+        kind = str(value_at(strategy, "type_") or strategy)
+        clients = 1.0 if kind == "synchronous" else finite_number(value_at(strategy, "streams"))
         found = Found(
             text(anywhere(run.get("config"), "model") or anywhere(run, "backend_model", "model"))
             or text(anywhere(said.get("args"), "model")),
             clients=clients,
-            requests_per_s=None if clients else number(at(strategy, "rate") or at(strategy, "initial_rate")),
+            requests_per_s=None
+            if clients
+            else finite_number(value_at(strategy, "rate") or value_at(strategy, "initial_rate")),
             prompt_tokens=statistic(run, "prompt_token_count"),
             output_tokens=statistic(run, "output_token_count"),
         )
@@ -148,7 +157,7 @@ def from_guidellm(said: Mapping[str, Any]) -> Iterator[Found]:
             found.keep(f"itl{name}_s", statistic(run, "inter_token_latency_ms", which), MILLI)
             found.keep(f"e2e{name}_s", statistic(run, "request_latency", which))
         if "itl_s" not in found.numbers:
-            found.keep("itl_s", after_first(run, found.output_tokens), MILLI)
+            found.keep("itl_s", itl_without_first(run, found.output_tokens), MILLI)
         found.keep("requests_per_s", statistic(run, "requests_per_second"))
         found.keep("output_tokens_per_s", statistic(run, "output_tokens_per_second"))
         found.keep("total_tokens_per_s", statistic(run, "tokens_per_second"))
@@ -157,17 +166,17 @@ def from_guidellm(said: Mapping[str, Any]) -> Iterator[Found]:
 
 def statistic(run: Mapping[str, Any], metric: str, which: str = "mean") -> float | None:
     """A statistic of the successful requests of a run."""
-    told = at(run, "metrics", metric, "successful")
-    return number(at(told, which) if which in ("mean", "median") else at(told, "percentiles", which))
+    told = value_at(run, "metrics", metric, "successful")
+    return finite_number(value_at(told, which) if which in ("mean", "median") else value_at(told, "percentiles", which))
 
 
-def after_first(run: Mapping[str, Any], tokens: float | None) -> float | None:
+def itl_without_first(run: Mapping[str, Any], tokens: float | None) -> float | None:
     """Mean time between tokens after the first, from a time per output token that includes it.
 
     Source: GuideLLM request statistics: time_per_output_token_ms = (last token - start) / tokens.
 
     >>> told = {"time_per_output_token_ms": 30.0, "time_to_first_token_ms": 1020.0}
-    >>> after_first({"metrics": {name: {"successful": {"mean": ms}} for name, ms in told.items()}}, 101.0)
+    >>> itl_without_first({"metrics": {name: {"successful": {"mean": ms}} for name, ms in told.items()}}, 101.0)
     20.1
     """
     whole, first = (statistic(run, name) for name in ("time_per_output_token_ms", "time_to_first_token_ms"))
@@ -181,7 +190,7 @@ def after_first(run: Mapping[str, Any], tokens: float | None) -> float | None:
 
 def is_aiperf(said: Mapping[str, Any]) -> bool:
     """Whether this is a summary of AIPerf, or of GenAI-Perf before it."""
-    return any(isinstance(at(said, name, "unit"), str) for name in ("request_throughput", "time_to_first_token"))
+    return any(isinstance(value_at(said, name, "unit"), str) for name in ("request_throughput", "time_to_first_token"))
 
 
 def from_aiperf(said: Mapping[str, Any]) -> Iterator[Found]:
@@ -189,19 +198,21 @@ def from_aiperf(said: Mapping[str, Any]) -> Iterator[Found]:
 
     Source: AIPerf, JSON export schema and metrics reference.
     """
-    asked = said.get("input_config") or {key: each for key, each in said.items() if not at(each, "unit")}
+    asked = said.get("input_config") or {key: each for key, each in said.items() if not value_at(each, "unit")}
     found = Found(
-        text(anywhere(asked, "model_names", "model_name", "model")), None, number(anywhere(asked, "concurrency")),
-        number(anywhere(asked, "request_rate")), number(at(said, "input_sequence_length", "avg")),
-        number(at(said, "output_sequence_length", "avg")),
-    )  # fmt: skip
+        text(anywhere(asked, "model_names", "model_name", "model")),
+        clients=finite_number(anywhere(asked, "concurrency")),
+        requests_per_s=finite_number(anywhere(asked, "request_rate")),
+        prompt_tokens=finite_number(value_at(said, "input_sequence_length", "avg")),
+        output_tokens=finite_number(value_at(said, "output_sequence_length", "avg")),
+    )
     for ours, theirs in (("ttft", "time_to_first_token"), ("itl", "inter_token_latency"), ("e2e", "request_latency")):
-        factor = SECONDS.get(str(at(said, theirs, "unit")).casefold())
+        factor = SECONDS.get(str(value_at(said, theirs, "unit")).casefold())
         for name, which in (("", "avg"), ("_p50", "p50"), ("_p99", "p99")) if factor else ():
-            found.keep(f"{ours}{name}_s", at(said, theirs, which), factor or 1.0)
-    found.keep("requests_per_s", at(said, "request_throughput", "avg"))
-    found.keep("output_tokens_per_s", at(said, "output_token_throughput", "avg"))
-    found.keep("total_tokens_per_s", at(said, "total_token_throughput", "avg"))
+            found.keep(f"{ours}{name}_s", value_at(said, theirs, which), factor or 1.0)
+    found.keep("requests_per_s", value_at(said, "request_throughput", "avg"))
+    found.keep("output_tokens_per_s", value_at(said, "output_token_throughput", "avg"))
+    found.keep("total_tokens_per_s", value_at(said, "total_token_throughput", "avg"))
     yield found
 
 

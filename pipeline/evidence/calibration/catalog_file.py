@@ -9,14 +9,14 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
 from pipeline.core.errors import CatalogError
-from pipeline.facts.adding import restore
+from pipeline.facts.adding import restore_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import date
     from pathlib import Path
 
-    from pipeline.evidence.calibration.calibrate import Fit
+    from pipeline.evidence.calibration.fits import Fit
 
 SOURCE = "measured-here"
 DIGITS = 5
@@ -53,7 +53,7 @@ def note_of(paths: Sequence[Path], fit: Fit) -> str:
     return f"{named}; error with {held.left_out} left out, {held.median_before:.1%} before"
 
 
-def written(path: Path, blocks: Iterable[tomlkit.items.Table], load: Callable[[Path], object]) -> None:
+def write_calibrations(path: Path, blocks: Iterable[tomlkit.items.Table], load: Callable[[Path], object]) -> None:
     """Put blocks into a file, in place of those of the same id, and read its folder to see that it stands.
 
     Raises:
@@ -61,7 +61,7 @@ def written(path: Path, blocks: Iterable[tomlkit.items.Table], load: Callable[[P
     """
     try:
         before = {path: path.read_text(encoding="utf-8") if path.is_file() else None}
-        text = with_blocks(path, before[path], blocks)
+        text = with_calibrations(path, before[path], blocks)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except (TOMLKitError, UnicodeDecodeError) as error:
@@ -71,11 +71,11 @@ def written(path: Path, blocks: Iterable[tomlkit.items.Table], load: Callable[[P
     try:
         load(path.parent)
     except CatalogError:
-        restore(before)
+        restore_files(before)
         raise
 
 
-def with_blocks(path: Path, before: str | None, blocks: Iterable[tomlkit.items.Table]) -> str:
+def with_calibrations(path: Path, before: str | None, blocks: Iterable[tomlkit.items.Table]) -> str:
     """The text of a file with some blocks in it; those of other ids stay as they are."""
     document = tomlkit.parse(before) if before is not None else tomlkit.document()
     if before is None:

@@ -8,7 +8,7 @@ import polars as pl
 from polars import col
 
 from pipeline.core.errors import PipelineError
-from pipeline.evidence.predict import predicted
+from pipeline.evidence.predict import predict_rows
 from pipeline.evidence.readers.logs import as_rows
 from pipeline.evidence.readers.measurements import OPTIONAL
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from pipeline.facts.catalog import Catalogs
 
 
-def compared(path: Path, start: StartUp, asked: Mapping[str, Any], catalogs: Catalogs, as_of: date) -> pl.DataFrame:
+def compare_start(
+    path: Path, start: StartUp, asked: Mapping[str, Any], catalogs: Catalogs, as_of: date
+) -> pl.DataFrame:
     """Each number of a start-up log beside its estimate.
 
     Args:
@@ -38,10 +40,10 @@ def compared(path: Path, start: StartUp, asked: Mapping[str, Any], catalogs: Cat
         PipelineError: the log says no number, or the plan that it states cannot be estimated; says why.
     """
     stated = [pl.lit(value, OPTIONAL.get(name, pl.String)).alias(name) for name, value in asked.items()]
-    rows = typed(as_rows(start)).with_columns(stated).with_row_index("measurement_row")
+    rows = with_optional_columns(as_rows(start)).with_columns(stated).with_row_index("measurement_row")
     if rows.is_empty():
         raise PipelineError(f"{path}: states no memory figure; start the engine with its usual log level")
-    told = predicted(rows, catalogs, as_of)
+    told = predict_rows(rows, catalogs, as_of)
     reasons = told.filter(col("reason") != "")["reason"].unique().to_list()
     if len(reasons) == 1 and (told["reason"] != "").all():
         raise PipelineError(f"{path}: {reasons[0]}; state it with an option")
@@ -59,7 +61,7 @@ def compared(path: Path, start: StartUp, asked: Mapping[str, Any], catalogs: Cat
     )
 
 
-def typed(rows: pl.DataFrame) -> pl.DataFrame:
+def with_optional_columns(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows with every column that a measurement may state."""
     missing = [pl.lit(None, dtype).alias(name) for name, dtype in OPTIONAL.items() if name not in rows.columns]
     return rows.with_columns(missing)

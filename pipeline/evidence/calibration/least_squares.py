@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 from polars import col
 
-from pipeline.core.errors import PipelineError
 from pipeline.core.quantity import in_order, levels
 from pipeline.evidence.calibration.constants import CONSTANTS
+from pipeline.evidence.extras import library
 from pipeline.evidence.quantities import MEASURED
 from pipeline.grid.tables import book_for, depending_on
 
@@ -26,23 +26,11 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float64]
 
 BOUNDS = {name: constant for known in CONSTANTS.values() for name, constant in known.items()}
+MISSING = "fitting constants needs scipy: pip install 'capgrid[opt]'"
 SOFT_RATIO = 0.1
 """Errors beyond this count less and less."""
 FELT_RATIO = 0.03
 """Share of a constant's change that a row must show, to bear on it."""
-
-
-def solver() -> Any:
-    """The library that solves least squares.
-
-    Raises:
-        PipelineError: it is not installed; says how to get it.
-    """
-    try:
-        from scipy import optimize  # noqa: PLC0415
-    except ImportError as error:
-        raise PipelineError("fitting constants needs scipy: pip install 'capgrid[opt]'") from error
-    return optimize
 
 
 @dataclass(frozen=True)
@@ -78,7 +66,7 @@ class Problem:
         frame = self.frame.with_columns(pl.lit(value, pl.Float64).alias(name) for name, value in constants.items())
         for level in self.passes:
             frame = frame.with_columns(level)
-        return frame.select(answer(frame["quantity"].unique())).to_series().to_numpy()
+        return frame.select(row_estimate(frame["quantity"].unique())).to_series().to_numpy()
 
     def errors(self, constants: Mapping[str, float | None]) -> Vector:
         """How far the estimates are off."""
@@ -87,14 +75,14 @@ class Problem:
 
     def felt(self, name: str) -> pl.Series:
         """Which rows feel a constant, if it is not smaller than usual: they change by a share of its own change."""
-        import numpy as np  # noqa: PLC0415
+        np = library("numpy", MISSING)
 
         start = max(self.before[name] or 0.0, BOUNDS[name].usual)
         at, more = (self.predicted(self.before | {name: value}) for value in (start, start * 1.01))
         return pl.Series(abs(np.log(more / at)) > FELT_RATIO * np.log(1.01))
 
 
-def answer(quantities: Sequence[str] | pl.Series) -> pl.Expr:
+def row_estimate(quantities: Sequence[str] | pl.Series) -> pl.Expr:
     """The estimate of each row's own quantity."""
     each = [pl.when(col("quantity") == name).then(MEASURED[name].predicted) for name in sorted(quantities)]
     return pl.coalesce(each).cast(pl.Float64).alias("predicted")
@@ -125,12 +113,12 @@ class Solution:
     correlations: Mapping[tuple[str, str], float]
 
 
-def solved(of: Problem) -> Solution:
+def solve_constants(of: Problem) -> Solution:
     """The constants at which the logarithms of estimates and values are closest, outliers damped.
 
     Standard errors are those of an M-estimator, from J^T J at the solution.
     """
-    import numpy as np  # noqa: PLC0415
+    np = library("numpy", MISSING)
 
     names, told = list(of.names), np.log(of.values)
 
@@ -140,8 +128,10 @@ def solved(of: Problem) -> Solution:
 
     low, high = (np.log([getattr(BOUNDS[name], edge) for name in names]) for edge in ("least", "most"))
     begin = np.clip(np.log([of.before[name] or BOUNDS[name].usual for name in names]), low + 1e-6, high - 1e-6)
-    found = solver().least_squares(residuals, begin, bounds=(low, high), loss="soft_l1", f_scale=SOFT_RATIO)
-    errors, related = spread(found.jac, found.fun)
+    found = library("scipy.optimize", MISSING).least_squares(
+        residuals, begin, bounds=(low, high), loss="soft_l1", f_scale=SOFT_RATIO
+    )
+    errors, related = standard_errors(found.jac, found.fun)
     return Solution(
         dict(zip(names, map(float, np.exp(found.x)), strict=True)),
         dict(zip(names, map(float, errors), strict=True)),
@@ -149,12 +139,12 @@ def solved(of: Problem) -> Solution:
     )
 
 
-def spread(jacobian: Vector, residuals: Vector) -> tuple[Vector, Vector]:
+def standard_errors(jacobian: Vector, residuals: Vector) -> tuple[Vector, Vector]:
     """Standard errors and correlations of a fit with a soft loss, whose Jacobian comes scaled by that loss.
 
     Source: Huber, Robust Statistics, 1981, section 7.6: mean psi^2 / mean psi' x (J^T W J)^-1.
     """
-    import numpy as np  # noqa: PLC0415
+    np = library("numpy", MISSING)
 
     damped = 1 + (residuals / SOFT_RATIO) ** 2
     free = max(len(residuals) - jacobian.shape[1], 1)

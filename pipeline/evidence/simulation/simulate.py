@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from pipeline.core.errors import PipelineError, UnknownNameError, UsageError
+from pipeline.evidence.extras import library
+from pipeline.evidence.simulation.steps import Requests, Server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from pipeline.evidence.simulation.replica import Replica
-    from pipeline.evidence.simulation.steps import Server
 
+MISSING = "simulation needs simpy: pip install 'capgrid[sim]'"
 ROUTINGS = ("random", "round-robin", "least-outstanding")
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 MEASURED = ("ttft_s", "tpot_s", "e2e_s")
 
 
-def simulate(
+def simulate_requests(
     replica: Replica,
     arrivals_s: Sequence[float],
     prompt_tokens: Sequence[int] | pl.Series,
@@ -51,13 +54,12 @@ def simulate(
         {"arrival_s": arrivals_s, "prompt_tokens": prompt_tokens, "output_tokens": output_tokens},
         schema={"arrival_s": pl.Float64, "prompt_tokens": pl.Int64, "output_tokens": pl.Int64},
     )
-    check(replica, asked, replicas, routing)
-    simpy = simpy_module()
-    from pipeline.evidence.simulation.steps import Requests, Server  # noqa: PLC0415
+    check_requests(replica, asked, replicas, routing)
+    simpy = library("simpy", MISSING)
 
     requests = Requests(asked["prompt_tokens"].to_list(), asked["output_tokens"].to_list())
     environment = simpy.Environment()
-    servers = [Server(environment, replica, requests) for _ in range(replicas)]
+    servers = [Server(environment, simpy.Interrupt, replica, requests) for _ in range(replicas)]
     chosen = [0] * asked.height
     choose = router(servers, routing, seed)
 
@@ -69,10 +71,10 @@ def simulate(
 
     environment.process(arrive())
     environment.run()
-    return told(asked, requests.first_s, requests.last_s, chosen)
+    return request_times(asked, requests.first_s, requests.last_s, chosen)
 
 
-def told(asked: pl.DataFrame, first_s: list[float], last_s: list[float], chosen: list[int]) -> pl.DataFrame:
+def request_times(asked: pl.DataFrame, first_s: list[float], last_s: list[float], chosen: list[int]) -> pl.DataFrame:
     """The times of requests as a frame."""
     later = pl.col("output_tokens") - 1
     times = asked.with_columns(
@@ -89,7 +91,7 @@ def told(asked: pl.DataFrame, first_s: list[float], last_s: list[float], chosen:
     )
 
 
-def check(replica: Replica, asked: pl.DataFrame, replicas: int, routing: str) -> None:
+def check_requests(replica: Replica, asked: pl.DataFrame, replicas: int, routing: str) -> None:
     """Refuse what cannot be simulated.
 
     Raises:
@@ -118,8 +120,6 @@ def check(replica: Replica, asked: pl.DataFrame, replicas: int, routing: str) ->
 
 def router(servers: Sequence[Server], routing: str, seed: int) -> Callable[[], int]:
     """A function that says which replica takes the next request."""
-    from random import Random  # noqa: PLC0415
-
     count, draw = len(servers), Random(seed)  # noqa: S311 (which replica, no secret)
     if count == 1:
         return lambda: 0
@@ -142,16 +142,3 @@ def percentiles(times: pl.DataFrame, skip_ratio: float = 0.1) -> dict[str, float
     ranks = [pl.col(n).quantile(q, "linear").alias(f"{n}_{p}") for n in MEASURED for p, q in QUANTILES.items()]
     row = late.select(*means, *ranks).row(0, named=True)
     return {name: float("nan") if value is None else value for name, value in row.items()}
-
-
-def simpy_module() -> Any:
-    """The module simpy.
-
-    Raises:
-        PipelineError: not installed.
-    """
-    try:
-        import simpy  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise PipelineError("simulation needs simpy: pip install 'capgrid[sim]'") from error
-    return simpy

@@ -8,29 +8,32 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from pipeline.core.errors import PipelineError
+from pipeline.evidence.readers.load_generators import READERS, Found
 from pipeline.evidence.readers.logs import read_log
-from pipeline.evidence.readers.results import READERS, Found
+from pipeline.evidence.readers.measurements import columns_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-COLUMNS = {
-    "source": pl.String, "file": pl.String, "kind": pl.String, "engine": pl.String, "engine_version": pl.String,
-    "model": pl.String, "weights": pl.String, "kv": pl.String, "accelerator": pl.String, "device_bytes": pl.Float64,
-    "device_count": pl.Int64, "tp": pl.Int64, "pp": pl.Int64, "dp": pl.Int64, "ep": pl.Int64,
-    "memory_utilization": pl.Float64, "model_len_max": pl.Float64, "batched_tokens_max": pl.Float64,
-    "sequences_max": pl.Float64, "block_tokens": pl.Float64, "eager": pl.Boolean, "batch": pl.Int64,
-    "requests_per_s_offered": pl.Float64, "prompt_tokens": pl.Float64, "output_tokens": pl.Float64,
-    "quantity": pl.String, "value": pl.Float64,
-}  # fmt: skip
+COLUMNS: dict[str, type[pl.DataType]] = {
+    **columns_in(pl.String, "source file kind engine engine_version model weights kv accelerator"),
+    "device_bytes": pl.Float64,
+    **columns_in(pl.Int64, "device_count tp pp dp ep"),
+    **columns_in(pl.Float64, "memory_utilization model_len_max batched_tokens_max sequences_max block_tokens"),
+    "eager": pl.Boolean,
+    "batch": pl.Int64,
+    **columns_in(pl.Float64, "requests_per_s_offered prompt_tokens output_tokens"),
+    "quantity": pl.String,
+    "value": pl.Float64,
+}
 RATES = ("requests_per_s", "output_tokens_per_s", "total_tokens_per_s")
 LARGEST_BYTES = 2**30
 """A file beyond this is no summary; GuideLLM's hold every request."""
 TOOLS = "vllm bench serve, GuideLLM, AIPerf or GenAI-Perf (JSON), and start-up logs of vLLM, SGLang or llama.cpp"
 
 
-def imported(files: Sequence[Path], stated: Mapping[str, Any]) -> pl.DataFrame:
+def import_files(files: Sequence[Path], stated: Mapping[str, Any]) -> pl.DataFrame:
     """The rows of some files, one below the other.
 
     Args:
@@ -111,7 +114,7 @@ def row_of(tool: str, found: Found, quantity: str, value: float) -> dict[str, An
     """One number of a run."""
     return {
         "source": tool,
-        "kind": kind_of(found, quantity),
+        "kind": arrival_kind(found, quantity),
         "engine": found.engine,
         "model": found.model,
         "batch": None if found.clients is None else round(found.clients),
@@ -123,7 +126,7 @@ def row_of(tool: str, found: Found, quantity: str, value: float) -> dict[str, An
     }
 
 
-def kind_of(found: Found, quantity: str) -> str:
+def arrival_kind(found: Found, quantity: str) -> str:
     """How requests came: at a rate, as earlier ones were answered, or all at once.
 
     All at once tells the largest throughput; what a request waited then is of a burst.

@@ -11,9 +11,10 @@ from polars import col
 
 from pipeline.core.errors import PipelineError
 from pipeline.evidence.calibration.constants import CONSTANTS, SPEEDS
-from pipeline.evidence.calibration.fitting import BOUNDS, Problem, Solution, problem, solved, solver
-from pipeline.evidence.calibration.heldout import HeldOut, held_out
-from pipeline.evidence.predict import NO_REASON, joined, running, with_ids
+from pipeline.evidence.calibration.heldout import HeldOut, cross_validate
+from pipeline.evidence.calibration.least_squares import BOUNDS, MISSING, Problem, Solution, problem, solve_constants
+from pipeline.evidence.extras import library
+from pipeline.evidence.predict import NO_REASON, join_facts, with_ids, with_running_batch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -75,7 +76,7 @@ class Calibration:
         }
 
 
-def calibration(
+def calibrate_rows(
     rows: pl.DataFrame, catalogs: Catalogs, as_of: date, wanted: Mapping[str, Sequence[str]]
 ) -> Calibration:
     """Constants fitted to measured rows: of every engine among them, then of every device if asked for.
@@ -91,16 +92,16 @@ def calibration(
     Raises:
         PipelineError: too few rows, more constants than they bear, or nothing that can be told.
     """
-    solver()
+    library("scipy.optimize", MISSING)
     report = Calibration()
-    frame = usable(rows, catalogs, as_of, report.warnings)
+    frame = speed_rows(rows, catalogs, as_of, report.warnings)
     refused: list[str] = []
     for kind in ("engine", "accelerator"):
         if not wanted[kind] and (kind == "accelerator" or wanted["accelerator"]):
             continue
         for name in frame[kind].unique().sort():
             try:
-                fit = fitted(frame.filter(col(kind) == name), kind, name, wanted[kind], report.warnings)
+                fit = fit_constants(frame.filter(col(kind) == name), kind, name, wanted[kind], report.warnings)
             except PipelineError as error:
                 refused.append(str(error))
             else:
@@ -120,7 +121,7 @@ def with_constants(frame: pl.DataFrame, fit: Fit) -> pl.DataFrame:
     )
 
 
-def usable(rows: pl.DataFrame, catalogs: Catalogs, as_of: date, warnings: list[str]) -> pl.DataFrame:
+def speed_rows(rows: pl.DataFrame, catalogs: Catalogs, as_of: date, warnings: list[str]) -> pl.DataFrame:
     """The rows that an estimate of speed can be held against, joined with their facts."""
     plans = with_ids(rows, catalogs)
     speed = col("quantity").is_in(SPEEDS)
@@ -133,7 +134,7 @@ def usable(rows: pl.DataFrame, catalogs: Catalogs, as_of: date, warnings: list[s
     ]
     if good.is_empty():
         raise PipelineError("\n".join(["no row can be used", *warnings]))
-    whole = running(joined(good, catalogs, as_of))
+    whole = with_running_batch(join_facts(good, catalogs, as_of))
     whole = whole.with_columns(pl.Series("predicted", problem(whole, []).predicted({})))
     known = whole.filter((col("predicted") > 0) & col("predicted").is_finite()).drop("predicted")
     if known.height < plans.height - sum(plans["reason"] != NO_REASON):
@@ -144,16 +145,16 @@ def usable(rows: pl.DataFrame, catalogs: Catalogs, as_of: date, warnings: list[s
 # ----- which constants, and whether they can be told apart
 
 
-def fitted(rows: pl.DataFrame, kind: str, name: str, wanted: Sequence[str], warnings: list[str]) -> Fit:
+def fit_constants(rows: pl.DataFrame, kind: str, name: str, wanted: Sequence[str], warnings: list[str]) -> Fit:
     """The constants of one engine or device.
 
     Raises:
         PipelineError: too few rows, more constants than they bear, or none that they tell.
     """
-    names = borne(rows, kind, name, wanted, warnings)
+    names = constants_to_fit(rows, kind, name, wanted, warnings)
     solution = None
     while names:
-        solution = solved(problem(rows, names))
+        solution = solve_constants(problem(rows, names))
         doubt = doubtful(solution)
         if doubt is None:
             break
@@ -164,10 +165,10 @@ def fitted(rows: pl.DataFrame, kind: str, name: str, wanted: Sequence[str], warn
     if solution is None:
         raise PipelineError(f"{name}: these {rows.height} rows tell no constant")
     whole = problem(rows, names)
-    return Fit(kind, name, rows.height, whole.before, solution, held_out(whole, warnings, name))
+    return Fit(kind, name, rows.height, whole.before, solution, cross_validate(whole, warnings, name))
 
 
-def borne(rows: pl.DataFrame, kind: str, name: str, wanted: Sequence[str], warnings: list[str]) -> list[str]:
+def constants_to_fit(rows: pl.DataFrame, kind: str, name: str, wanted: Sequence[str], warnings: list[str]) -> list[str]:
     """The constants that are named, or else that enough rows bear on, in their order.
 
     Raises:
@@ -182,7 +183,7 @@ def borne(rows: pl.DataFrame, kind: str, name: str, wanted: Sequence[str], warni
             f"{ROWS_PER_CONSTANT} rows for each, {MOST_CONSTANTS} constants at most"
         )
     whole = problem(rows, wanted or list(CONSTANTS[kind]))
-    felt = {each: bearing(whole, kind, each, named=bool(wanted)) for each in whole.names}
+    felt = {each: count_bearing_rows(whole, kind, each, named=bool(wanted)) for each in whole.names}
     enough = [each for each, count in felt.items() if count >= ROWS_PER_CONSTANT]
     if wanted:
         warnings += [
@@ -193,7 +194,7 @@ def borne(rows: pl.DataFrame, kind: str, name: str, wanted: Sequence[str], warni
     return enough[:most]
 
 
-def bearing(of: Problem, kind: str, name: str, *, named: bool) -> int:
+def count_bearing_rows(of: Problem, kind: str, name: str, *, named: bool) -> int:
     """How many rows feel a constant; where nobody named it, of those that are fit to set it."""
     fit = pl.lit(True) if named else CONSTANTS[kind][name].bears.fill_null(False)
     return int((of.frame.with_columns(fit=fit)["fit"] & of.felt(name)).sum())
@@ -216,10 +217,13 @@ def doubtful(solution: Solution) -> tuple[str, str] | None:
     if not unsure:
         return None
     worst = max(unsure, key=lambda each: solution.relative_errors[each])
-    return worst, f"{worst} is not told by these rows: its standard error exceeds it{beside(worst, solution)}"
+    return (
+        worst,
+        f"{worst} is not told by these rows: its standard error exceeds it{likely_substitute(worst, solution)}",
+    )
 
 
-def beside(name: str, solution: Solution) -> str:
+def likely_substitute(name: str, solution: Solution) -> str:
     """The constant that another one is most easily mistaken for."""
     related = {
         next(each for each in pair if each != name): abs(value)
