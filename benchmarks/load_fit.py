@@ -19,10 +19,10 @@ import polars as pl
 from load_cases import LINES, SHAPES, SPREADS, Case, row_of
 from load_judge import ROOT, write
 from load_tables import header, line
+from pipeline.evidence.simulation.requests import simulate
 from scipy.optimize import least_squares
 
 from pipeline.evidence.simulation.arrivals import drawn
-from pipeline.evidence.simulation.requests import simulate
 from pipeline.fleet.trace import read_trace, seen_per_s, statistics_of
 from pipeline.grid.load import under_load
 

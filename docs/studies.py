@@ -16,6 +16,8 @@ import click
 import numpy as np
 import polars as pl
 from accuracy import HERE, ROOT, WITHOUT, header, line, measured, percent, put, table
+from pipeline.evidence.calibration.calibrate import calibration, usable
+from pipeline.evidence.calibration.fitting import SOFT_RATIO, Problem, problem, spread
 from polars import col
 from scipy.optimize import least_squares
 
@@ -23,9 +25,7 @@ import pipeline
 from pipeline.core.errors import UnknownNameError
 from pipeline.core.quantity import evaluate, in_order
 from pipeline.evidence import resolve
-from pipeline.evidence.calibration.calibrate import calibration, usable
 from pipeline.evidence.calibration.constants import chosen
-from pipeline.evidence.calibration.fitting import SOFT_RATIO, Problem, problem, spread
 from pipeline.evidence.calibration.heldout import CONFIGURATION, fold_of, key_of
 from pipeline.evidence.predict import joined, with_ids
 from pipeline.evidence.readers.measurements import read_measurements

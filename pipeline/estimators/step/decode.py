@@ -3,7 +3,7 @@
 from polars import Expr
 
 from pipeline.core.quantity import Book, again, quantity, summed
-from pipeline.estimators.attention import PROJECTIONS, of_kind
+from pipeline.estimators.attention import PROJECTIONS, kind_instance
 
 
 @quantity
@@ -130,7 +130,7 @@ def with_decode(book: Book, kinds: list[str]) -> Book:
     read = {f"{kind}_read_bytes": f"{kind}_stage_layers" for kind in kinds}
     copied = {f"{kind}_read_bytes": f"{kind}_layers" for kind in kinds if PROJECTIONS[kind].endswith("gqa")}
     made = [
-        *(of_kind(attend_s, kind, "read_bytes", "read_heads") for kind in kinds),
+        *(kind_instance(attend_s, kind, "read_bytes", "read_heads") for kind in kinds),
         summed("decode_attention_s", attend, "Decode attention of all layers in one step."),
         summed("decode_sequence_read_bytes", read, "Cache that one sequence's next token reads on one device."),
         summed("decode_sequence_copied_bytes", copied, "Keys and values of one sequence, of all stages."),

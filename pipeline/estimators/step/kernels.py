@@ -17,7 +17,7 @@ import polars as pl
 from polars import Expr
 
 from pipeline.core.quantity import Book, Formula, Quantity, instance, quantity, summed
-from pipeline.estimators.attention import named
+from pipeline.estimators.attention import parameter_names
 from pipeline.estimators.matrices import GROUP_OF, MATRICES, TIMES, Made
 from pipeline.estimators.step.gemm import DenseGemm, ExpertGemm, HalfGemm, overlapped
 
@@ -43,7 +43,7 @@ def products_s(step_tokens: Expr, gemm: DenseGemm, *, matrices: tuple[Made, ...]
 
     Source: estimators/matrices.py, by which weights are counted too; the time of a product: estimators/step/gemm.py.
     """
-    made = [each(**{name: shape[name] for name in named(each)}) for each in matrices]
+    made = [each(**{name: shape[name] for name in parameter_names(each)}) for each in matrices]
     return reduce(add, (gemm.seconds(step_tokens, one.width, one.depth) for one in made))
 
 
@@ -52,7 +52,7 @@ def products_of(layers: str) -> Quantity:
     names = [name for name, times in TIMES.items() if times == layers and GROUP_OF[name] == "dense"]
     matrices = tuple(MATRICES[name] for name in names)
     words = {"layers": layers, "names": ", ".join(names), "matrices": matrices}
-    shape = {each: each for one in matrices for each in named(one)}
+    shape = {each: each for one in matrices for each in parameter_names(one)}
     return instance(products_s, f"{layers.removesuffix('_layers')}_products_s", words, **shape)
 
 
