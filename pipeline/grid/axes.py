@@ -45,8 +45,10 @@ KEYS = [
 ]
 """What tells two rows of `capacity` apart; `estimates` has `batch` besides."""
 
-FOR_PEOPLE = ["name", "hf_id", "aliases", "family", "release_date", "verdict", "vendor", "device_class",
-              "badge_memory_bytes", "checkpoint_weights", "version", "from_version", "memory_setting"]  # fmt: skip
+FOR_PEOPLE = (
+    *("name", "hf_id", "aliases", "family", "release_date", "verdict", "vendor", "device_class"),
+    *("badge_memory_bytes", "checkpoint_weights", "version", "from_version", "memory_setting"),
+)
 
 MEASURED = ("measured_accelerators", "memory_measured_accelerators")
 """Lists of an engine that name devices: where its times, and where its memory were measured."""

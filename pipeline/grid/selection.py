@@ -107,10 +107,8 @@ def check_grid(path: Path, said: dict[str, Any], catalogs: Catalogs) -> Grid:
     fleets = chosen_demands(path, said.get("fleets", []), catalogs, problems)
     if problems:
         raise GridError("\n".join(problems))
-    return Grid(
-        path.stem, batches=batches, parallel=parallel, market=market, clouds=clouds, setups=setups, fleets=fleets,
-        **chosen,
-    )  # fmt: skip
+    more: dict[str, Any] = {"market": market, "clouds": clouds, "setups": setups, "fleets": fleets}
+    return Grid(path.stem, batches=batches, parallel=parallel, **more, **chosen)
 
 
 def chosen_ids(path: Path, name: str, said: object, catalogs: Catalogs, problems: list[str]) -> tuple[str, ...]:

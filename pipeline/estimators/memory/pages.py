@@ -154,9 +154,9 @@ def present_block_tokens(own_stage_layers: Expr, own_token_bytes: Expr, own_bloc
 
 
 ALONE = (
-    page_layers, plain_block_bytes, block_bytes, block_tokens_held, sequence_bytes, lasting_bytes, standing_bytes,
-    reading_bytes, paid_bytes_per_token, growing_bytes_per_token, present_block_tokens,
-)  # fmt: skip
+    *(page_layers, plain_block_bytes, block_bytes, block_tokens_held, sequence_bytes, lasting_bytes, standing_bytes),
+    *(reading_bytes, paid_bytes_per_token, growing_bytes_per_token, present_block_tokens),
+)
 """What follows for a kind from its own quantities."""
 
 
