@@ -97,7 +97,8 @@ def check_grid(path: Path, said: dict[str, Any], catalogs: Catalogs) -> Grid:
     setups = chosen_setups(path, said.get("engines"), catalogs, problems)
     said = said | {"engines": plain_engines(said.get("engines"))}
     wanted = [each for each in KIND_OF if said.get(each) or each != "engines" or not setups]
-    chosen = {"engines": ()} | {each: chosen_ids(path, each, said.get(each), catalogs, problems) for each in wanted}
+    chosen: dict[str, Any] = {"engines": ()}
+    chosen |= {each: chosen_ids(path, each, said.get(each), catalogs, problems) for each in wanted}
     batches = whole_numbers(path, "batches", said.get("batches"), problems)
     parallel = parallel_plans(path, said.get("parallel"), problems)
     market = said.get("market", "on-demand")
@@ -107,8 +108,8 @@ def check_grid(path: Path, said: dict[str, Any], catalogs: Catalogs) -> Grid:
     fleets = chosen_demands(path, said.get("fleets", []), catalogs, problems)
     if problems:
         raise GridError("\n".join(problems))
-    more: dict[str, Any] = {"market": market, "clouds": clouds, "setups": setups, "fleets": fleets}
-    return Grid(path.stem, batches=batches, parallel=parallel, **more, **chosen)
+    chosen |= {"batches": batches, "parallel": parallel, "clouds": clouds, "setups": setups, "fleets": fleets}
+    return Grid(path.stem, market=market, **chosen)
 
 
 def chosen_ids(path: Path, name: str, said: object, catalogs: Catalogs, problems: list[str]) -> tuple[str, ...]:
