@@ -160,6 +160,7 @@ class Provenance:
         row = frames[kind].row(by_predicate=pl.col(kind) == entry, named=True)
         if kind == "accelerator":
             yield "architecture", row["architecture"], column
+            yield "step", "default", column
         if kind == "engine":
             yield "band", frames["band"]["band"][0], column
         if axis == "weights":

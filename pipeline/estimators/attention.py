@@ -102,7 +102,7 @@ def needed_fields(name: str) -> list[str]:
     >>> needed_fields("mla")
     ['kv_latent_dim', 'rope_head_dim']
     """
-    return [field for field in named(KINDS[name]) if field not in FROM_PLAN]
+    return [field for field in parameter_names(KINDS[name]) if field not in FROM_PLAN]
 
 
 # ----- what follows from a kind, for every kind
@@ -143,7 +143,7 @@ DERIVED: dict[Callable[..., Expr], str] = {  # what is derived, and the context 
 }
 
 
-def derived(name: str, what: Callable[..., Expr], context: str, **swapped: str) -> Quantity:
+def kind_quantity(name: str, what: Callable[..., Expr], context: str, **swapped: str) -> Quantity:
     """What follows from one kind, as a quantity `<kind>_<what>` read at some context.
 
     Args:
@@ -159,7 +159,7 @@ def derived(name: str, what: Callable[..., Expr], context: str, **swapped: str) 
         "meaning": (what.__doc__ or "").format(kind=name).removesuffix("."),
         "source": (kept_by.__doc__ or "").rpartition("Source: ")[2],
     }
-    columns = [*named(kept_by), *(each for each in named(what) if each != "kept")]
+    columns = [*parameter_names(kept_by), *(each for each in parameter_names(what) if each != "kept")]
     reads = {each: column_of(each, name, {"context_tokens": context, **swapped}) for each in columns}
     return instance(from_kept, f"{name}_{what.__name__}", words, **reads)
 
@@ -169,16 +169,16 @@ def from_kept(*, kept_by: Kind, what: Callable[..., Expr], **columns: Expr) -> E
 
     Source: {source}
     """
-    kept = kept_by(**{each: columns[each] for each in named(kept_by)})
-    return what(kept, **{each: columns[each] for each in named(what) if each != "kept"})
+    kept = kept_by(**{each: columns[each] for each in parameter_names(kept_by)})
+    return what(kept, **{each: columns[each] for each in parameter_names(what) if each != "kept"})
 
 
-def named(function: Callable[..., object]) -> list[str]:
+def parameter_names(function: Callable[..., object]) -> list[str]:
     """The names of a function's parameters."""
     return list(inspect.signature(function).parameters)
 
 
-def of_kind(template: Formula, kind: str, *own: str, **reads: str) -> Quantity:
+def kind_instance(template: Formula, kind: str, *own: str, **reads: str) -> Quantity:
     """One kind's instance of a template, as a quantity `<kind>_<template>`, some columns being the kind's own."""
     columns = {each: f"{kind}_{each}" for each in own} | reads
     return instance(template, f"{kind}_{template.__name__}", {"kind": kind}, **columns)
@@ -201,8 +201,8 @@ def stage_layers(layers: Expr, pp: Expr) -> Expr:
 def of_kinds(kinds: Iterable[str]) -> Book:
     """All that follows from these kinds of attention."""
     kinds = list(kinds)
-    made = [derived(name, what, context) for name in kinds for what, context in DERIVED.items()]
-    made += [of_kind(stage_layers, kind, "layers") for kind in kinds]
+    made = [kind_quantity(name, what, context) for name in kinds for what, context in DERIVED.items()]
+    made += [kind_instance(stage_layers, kind, "layers") for kind in kinds]
     return {q.name: q for q in made}
 
 

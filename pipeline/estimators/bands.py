@@ -108,17 +108,15 @@ def memory_spread_ratio(
     return chosen.then(memory_spread_1_ratio).otherwise(memory_spread_2_ratio)
 
 
-UNSURE_TOWERS_RATIO = 0.5
-"""Share of the towers that ranks may or may not split. Source: serving-memory study, section 7."""
-
-
 @quantity
-def weight_error_bytes(weight_bytes: Expr, weight_error_ratio: Expr, tower_bytes: Expr, tp: Expr) -> Expr:
-    """Error of the weights: the format's, and with ranks half of the towers, which loaders split or not.
+def weight_error_bytes(
+    weight_bytes: Expr, weight_error_ratio: Expr, tower_bytes: Expr, unsure_towers_ratio: Expr, tp: Expr
+) -> Expr:
+    """Error of the weights: the format's, and with ranks a share of the towers, which loaders split or not.
 
     Source: serving-memory study, section 7.
     """
-    towers = UNSURE_TOWERS_RATIO * tower_bytes * (tp > 1)
+    towers = unsure_towers_ratio * tower_bytes * (tp > 1)
     return (weight_error_ratio * weight_bytes).pow(2).add(towers.pow(2)).sqrt()
 
 
@@ -168,12 +166,14 @@ def cuda_graph_error_bytes(cuda_graph_bytes: Expr, graph_error_ratio: Expr) -> E
 
 
 @quantity
-def charged_graph_error_bytes(charged_graph_bytes: Expr, graph_error_ratio: Expr, tp: Expr) -> Expr:
+def charged_graph_error_bytes(
+    charged_graph_bytes: Expr, graph_error_ratio: Expr, ranks_graph_factor: Expr, tp: Expr
+) -> Expr:
     """Error of the engine's own estimate of CUDA graphs, which is noisy where ranks talk.
 
     Source: serving-memory study, section 7: 0.15 GiB on one rank, 1.0 on several.
     """
-    return charged_graph_bytes * graph_error_ratio * pl.when(tp > 1).then(3.0).otherwise(1.0)
+    return charged_graph_bytes * graph_error_ratio * pl.when(tp > 1).then(ranks_graph_factor).otherwise(1.0)
 
 
 class MemoryErrors(NamedTuple):
@@ -238,30 +238,23 @@ def vram_bytes_hi(vram_bytes: Expr, memory_error_bytes: Expr) -> Expr:
 
 
 @quantity
-def tpot_error_ratio(moe_layers: Expr) -> Expr:
+def tpot_error_ratio(moe_layers: Expr, tpot_dense_error_ratio: Expr, tpot_moe_error_ratio: Expr) -> Expr:
     """Relative half-width of the 80 % band of tpot_s on a measured device.
 
-    Source: step-time study, section 6: dense 0.10, MoE 0.21.
+    Source: step-time study, section 6; catalogs/efficiencies.
     """
-    return pl.when(moe_layers > 0).then(0.21).otherwise(0.10)
+    return pl.when(moe_layers > 0).then(tpot_moe_error_ratio).otherwise(tpot_dense_error_ratio)
 
 
 @quantity
-def ttft_error_ratio(moe_layers: Expr) -> Expr:
-    """Relative half-width of the 80 % band of ttft_s on a measured device.
-
-    Source: step-time study, section 6: 0.45 in the logarithm, either kind.
-    """
-    return 0.0 * moe_layers + 0.57
-
-
-@quantity
-def output_tokens_error_ratio(moe_layers: Expr) -> Expr:
+def output_tokens_error_ratio(
+    moe_layers: Expr, output_tokens_dense_error_ratio: Expr, output_tokens_moe_error_ratio: Expr
+) -> Expr:
     """Relative half-width of the 80 % band of output_tokens_per_s on a measured device.
 
-    Source: step-time study, section 6: dense 0.12, MoE 0.20 in the logarithm.
+    Source: step-time study, section 6; catalogs/efficiencies.
     """
-    return pl.when(moe_layers > 0).then(0.22).otherwise(0.13)
+    return pl.when(moe_layers > 0).then(output_tokens_moe_error_ratio).otherwise(output_tokens_dense_error_ratio)
 
 
 def lower(value: Expr, error_ratio: Expr, spread_ratio: Expr) -> Expr:

@@ -14,7 +14,7 @@ import polars as pl
 from polars import Expr
 
 from pipeline.core.quantity import Quantity, instance, quantity, summed
-from pipeline.estimators.attention import kv_heads_on_rank, named
+from pipeline.estimators.attention import kv_heads_on_rank, parameter_names
 
 if TYPE_CHECKING:
     from pipeline.core.quantity import Book
@@ -281,15 +281,15 @@ def matrix_parameters(*, made: Made, **shape: Expr) -> Expr:
 
     Source: {source}
     """
-    one = made(**shape, **{each: whole for each, whole in WHOLE.items() if each in named(made)})
+    one = made(**shape, **{each: whole for each, whole in WHOLE.items() if each in parameter_names(made)})
     return one.copies * one.width * one.depth
 
 
-def derived(name: str) -> list[Quantity]:
+def matrix_quantities(name: str) -> list[Quantity]:
     """What follows from one matrix, as quantities `<name>_matrix_bytes` and `<name>_matrix_parameters`."""
     made, group = MATRICES[name], GROUP_OF[name]
     words = {"name": name, "made": made, "source": (made.__doc__ or "").rpartition("Source: ")[2]}
-    shape = {each: each for each in named(made)}
+    shape = {each: each for each in parameter_names(made)}
     form = {each: f"{group}_{each}" for each in Format._fields}
     alone = {each: each for each in shape if each not in WHOLE}
     return [
@@ -313,4 +313,4 @@ def with_matrices(used: Callable[[str], bool]) -> Book:
             "Parameters of all layers' weight matrices.",
         ),
     ]
-    return {q.name: q for q in [*(q for name in names for q in derived(name)), *sums]}
+    return {q.name: q for q in [*(q for name in names for q in matrix_quantities(name)), *sums]}

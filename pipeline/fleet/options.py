@@ -32,8 +32,9 @@ TENSOR_PARALLEL = (1, 2, 4, 8)
 BASE_WORKLOAD = "chat"
 """Whose objectives hold where none are stated."""
 CARRIED = (
-    "node_devices", "tdp_w", "confidence", "tpot_s", "tpot_s_hi", "ttft_s_hi", "ttft_s", "prompt_step_s",
-)  # fmt: skip
+    *("node_devices", "tdp_w", "idle_power_ratio", "confidence"),
+    *("tpot_s", "tpot_s_hi", "ttft_s_hi", "ttft_s", "prompt_step_s"),
+)
 AT_WORK = ("power_w", "limited_by")
 
 

@@ -16,7 +16,7 @@ from pipeline.estimators.settings import SETTINGS
 from pipeline.estimators.step.rates import GROUPS
 from pipeline.estimators.step.serving import EXPERT_OVERHEADS
 from pipeline.facts.prices import device_prices
-from pipeline.grid.calibrated import calibrated
+from pipeline.grid.calibrated import with_calibrations
 from pipeline.grid.selection import PARALLEL
 
 if TYPE_CHECKING:
@@ -45,8 +45,10 @@ KEYS = [
 ]
 """What tells two rows of `capacity` apart; `estimates` has `batch` besides."""
 
-FOR_PEOPLE = ["name", "hf_id", "aliases", "family", "release_date", "verdict", "vendor", "device_class",
-              "badge_memory_bytes", "checkpoint_weights", "version", "from_version", "memory_setting"]  # fmt: skip
+FOR_PEOPLE = (
+    *("name", "hf_id", "aliases", "family", "release_date", "verdict", "vendor", "device_class"),
+    *("badge_memory_bytes", "checkpoint_weights", "version", "from_version", "memory_setting"),
+)
 
 MEASURED = ("measured_accelerators", "memory_measured_accelerators")
 """Lists of an engine that name devices: where its times, and where its memory were measured."""
@@ -57,31 +59,37 @@ BY_SIZE = ("engine_batched_tokens", "engine_sequences", "engine_reserved_bytes")
 def axes_of(catalogs: Catalogs, grid: Grid, as_of: date) -> Axes:
     """The axes of a grid, in the order in which they are crossed."""
     frames = catalogs.frames
-    engines = chosen(frames["engine"], "engine", [*grid.engines, *(setup["engine"] for setup in grid.setups)])
-    engines = calibrated(engines, "engine", frames["calibration"])
+    engines = entries_of(frames["engine"], "engine", [*grid.engines, *(setup["engine"] for setup in grid.setups)])
+    engines = with_calibrations(engines, "engine", frames["calibration"])
     prices = device_prices(frames, as_of, grid.market, grid.clouds).drop("price_note")
     accelerators = with_architecture(
-        chosen(frames["accelerator"], "accelerator", grid.accelerators), frames["architecture"]
+        entries_of(frames["accelerator"], "accelerator", grid.accelerators), frames["architecture"]
     )
-    accelerators = calibrated(accelerators, "accelerator", frames["calibration"])
+    accelerators = accelerators.join(only_entry(frames["step"]), how="cross", maintain_order="left_right")
+    accelerators = with_calibrations(accelerators, "accelerator", frames["calibration"])
     accelerators = accelerators.join(prices, on="accelerator", how="left", maintain_order="left")
     axes = {
-        "model": model_axis(chosen(frames["model"], "model", grid.models), engines),
-        "weights": weights_axis(chosen(frames["format"], "format", grid.weights), frames["kernel"], engines),
-        "kv": kv_axis(chosen(frames["format"], "format", grid.kv), engines),
+        "model": model_axis(entries_of(frames["model"], "model", grid.models), engines),
+        "weights": weights_axis(entries_of(frames["format"], "format", grid.weights), frames["kernel"], engines),
+        "kv": kv_axis(entries_of(frames["format"], "format", grid.kv), engines),
         "parallel": pl.DataFrame(list(grid.parallel), schema=dict.fromkeys(PARALLEL, pl.Int64)),
         "accelerator": accelerator_axis(accelerators, engines),
         "engine": engine_axis(engines, frames["accelerator"], frames["band"], grid),
-        "workload": workload_axis(chosen(frames["workload"], "workload", grid.workloads)),
+        "workload": workload_axis(entries_of(frames["workload"], "workload", grid.workloads)),
         "batch": pl.DataFrame({"batch": grid.batches}, schema={"batch": pl.Int64}),
     }
     return {name: with_enum(axis, name) for name, axis in axes.items()}
 
 
-def chosen(frame: pl.DataFrame, key: str, ids: Sequence[str]) -> pl.DataFrame:
+def entries_of(frame: pl.DataFrame, key: str, ids: Sequence[str]) -> pl.DataFrame:
     """The entries of some ids, in their order."""
     wanted = pl.DataFrame({key: list(dict.fromkeys(ids))}, schema={key: pl.String})
     return wanted.join(frame, on=key, how="left", maintain_order="left")
+
+
+def only_entry(entries: pl.DataFrame) -> pl.DataFrame:
+    """The constants of a kind with one entry, in a row; nothing known where a run of before has none."""
+    return entries.drop(entries.columns[0]).head(1) if entries.height else entries.clear(1).drop(entries.columns[0])
 
 
 def with_enum(axis: pl.DataFrame, key: str) -> pl.DataFrame:
@@ -182,7 +190,7 @@ def engine_axis(engines: pl.DataFrame, accelerators: pl.DataFrame, bands: pl.Dat
     names = cs.list() - cs.by_name(BY_SIZE)
     axis = engines.with_columns(engine_version="from_version", **bits).drop(names)
     axis = without_people(with_setups(axis, grid))
-    return axis.join(bands.drop("band").head(1), how="cross", maintain_order="left_right")
+    return axis.join(only_entry(bands), how="cross", maintain_order="left_right")
 
 
 def with_setups(engines: pl.DataFrame, grid: Grid) -> pl.DataFrame:

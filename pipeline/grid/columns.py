@@ -14,14 +14,14 @@ from pipeline.estimators.money.fleet import BOOK
 from pipeline.facts.schema.kinds import SCHEMAS
 from pipeline.grid.schema import DESCRIBED, OF_FLEET, TABLES
 
-COLUMNS = {"column": pl.String, "table_name": pl.String, "type": pl.String, "unit": pl.String, "description": pl.String,
-           "source": pl.String, "inputs": pl.String}  # fmt: skip
+COLUMNS = ("column", "table_name", "type", "unit", "description", "source", "inputs")
 
 
 def columns_table() -> pl.DataFrame:
     """One row for every column of every published table."""
     return pl.DataFrame(
-        [described(name, table) for table, columns in TABLES.items() for name in columns], schema=COLUMNS
+        [described(name, table) for table, columns in TABLES.items() for name in columns],
+        schema=dict.fromkeys(COLUMNS, pl.String),
     )
 
 

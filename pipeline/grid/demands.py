@@ -51,15 +51,15 @@ def wrong_demand(demand: object, catalogs: Catalogs) -> Iterator[str]:
         except UnknownNameError as error:
             yield str(error)
     for name in (*LENGTHS, *NUMBERS, *SPREADS):
-        if name in demand and not allowed(name, demand[name]):
+        if name in demand and not demand_is_allowed(name, demand[name]):
             yield f"{name} = {demand[name]!r} is not {'a whole number' if name in LENGTHS else 'a number'} in its range"
 
 
-def allowed(name: str, value: object) -> bool:
+def demand_is_allowed(name: str, value: object) -> bool:
     """Whether a field of a demand may be so.
 
-    >>> allowed("requests_per_s", 20), allowed("prompt_tokens", 0.5), allowed("arrival_cv", 0)
-    (True, False, True)
+    >>> demand_is_allowed("requests_per_s", 20), demand_is_allowed("prompt_tokens", 0.5)
+    (True, False)
     """
     if type(value) not in ((int,) if name in LENGTHS else (int, float)):
         return False

@@ -43,8 +43,8 @@ def largest(rows: pl.DataFrame, top: pl.Expr, load: Load) -> pl.Series:
         state = state.filter(col("high") - col("low") > 1)
         if state.is_empty():
             return pl.concat(closed).sort("row")["low"].alias("largest")
-        looks = chord(state, turn) if turn <= CHORDS else sections(state)
-        state = narrowed(looks.with_columns(load=load(rows[looks["row"]].with_columns(probe=looks["probe"]))))
+        looks = chord(state, turn) if turn <= CHORDS else cut(state)
+        state = narrow_brackets(looks.with_columns(load=load(rows[looks["row"]].with_columns(probe=looks["probe"]))))
         turn += 1
 
 
@@ -56,7 +56,7 @@ def chord(state: pl.DataFrame, turn: int) -> pl.DataFrame:
     return state.with_columns(probe=guess.clip(col("low") + 1, col("high") - 1))
 
 
-def sections(state: pl.DataFrame) -> pl.DataFrame:
+def cut(state: pl.DataFrame) -> pl.DataFrame:
     """Several looks a row, evenly spaced in its bracket."""
     places = pl.DataFrame({"place": range(1, SECTIONS)})
     step = (col("high") - col("low")) * col("place") // SECTIONS
@@ -65,7 +65,7 @@ def sections(state: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def narrowed(looks: pl.DataFrame) -> pl.DataFrame:
+def narrow_brackets(looks: pl.DataFrame) -> pl.DataFrame:
     """The brackets after some looks: the largest within becomes the lower end, the smallest beyond the upper."""
     within = col("load") <= 1
     moved = looks.with_columns(

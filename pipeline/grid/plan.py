@@ -107,7 +107,7 @@ def census(axes: Axes, book: Book, rules: Sequence[str] = RULES) -> Census:
     later = [prod(frame.height for frame in frames[place + 1 :]) for place in range(len(frames))]
     grid, met, dropped = pl.DataFrame({PLANS: [1]}, schema={PLANS: pl.Int64}), set[str](), dict.fromkeys(rules, 0)
     for frame, times in zip(frames, later, strict=True):
-        grid = grid.join(alike(frame), how="cross", suffix="_more").with_columns(
+        grid = grid.join(merge_alike(frame), how="cross", suffix="_more").with_columns(
             pl.col(PLANS) * pl.col(f"{PLANS}_more")
         )
         met |= set(frame.columns)
@@ -117,7 +117,7 @@ def census(axes: Axes, book: Book, rules: Sequence[str] = RULES) -> Census:
         for name in [q.name for q in now if q.name in dropped]:
             before, grid = plans_in(grid), grid.filter(pl.col(name))
             dropped[name] += (before - plans_in(grid)) * times
-        grid = alike(grid.select(PLANS, *(c for c in grid.columns if any(c in q.inputs for q in left))))
+        grid = merge_alike(grid.select(PLANS, *(c for c in grid.columns if any(c in q.inputs for q in left))))
     return Census(prod(frame.height for frame in frames), plans_in(grid), dropped)
 
 
@@ -129,7 +129,7 @@ def plans_in(frame: pl.DataFrame) -> int:
     return int(frame[PLANS].sum())
 
 
-def alike(frame: pl.DataFrame) -> pl.DataFrame:
+def merge_alike(frame: pl.DataFrame) -> pl.DataFrame:
     """Each different row once, with how many plans it stands for."""
     columns = [column for column in frame.columns if column != PLANS]
     count = pl.col(PLANS).sum() if PLANS in frame.columns else pl.len().cast(pl.Int64).alias(PLANS)

@@ -121,7 +121,7 @@ def point_row(axes: Axes) -> dict[str, Any]:
     order = in_order(formulas, [*RULES, *wanted, "slo_load_ratio"], set(given))
     row = by_grain(axes, formulas, [*given, *(q.name for q in order)], rules=[]).collect()
     refuse_infeasible(row, formulas)
-    row = row.with_columns(solved(row, depending_on("batch", order)))
+    row = row.with_columns(solve_batches(row, depending_on("batch", order)))
     published = [*SHARED, *(name for name in ANSWERS if name in row.columns)]
     return row.select(*published, pl.exclude(*published, *RULES, "")).select(~cs.list()).row(0, named=True)
 
@@ -135,7 +135,7 @@ def refuse_infeasible(row: pl.DataFrame, formulas: Book) -> None:
         raise PipelineError("\n".join([f"this plan cannot run: {keys}", *reasons]))
 
 
-def solved(row: pl.DataFrame, late: list[Quantity]) -> list[pl.Series]:
+def solve_batches(row: pl.DataFrame, late: list[Quantity]) -> list[pl.Series]:
     """What is solved for the batch: the largest within the objectives, and speed and cost at the largest that runs."""
     with_top = with_batches(row.drop("batch", *(q.name for q in late)), late)
     at_top = evaluate(with_top.with_columns(batch=pl.col("batch_top").clip(1)), late)

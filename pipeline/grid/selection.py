@@ -73,7 +73,7 @@ def read_grid(name: str, catalogs: Catalogs) -> Grid:
     said = read_toml(path, str(path)).get("grid")
     if not isinstance(said, dict):
         raise GridError(f"{path}: has no [grid] table")
-    return checked(path, said, catalogs)
+    return check_grid(path, said, catalogs)
 
 
 def grid_path(name: str, folder: Path) -> Path:
@@ -87,7 +87,7 @@ def grid_path(name: str, folder: Path) -> Path:
     )
 
 
-def checked(path: Path, said: dict[str, Any], catalogs: Catalogs) -> Grid:
+def check_grid(path: Path, said: dict[str, Any], catalogs: Catalogs) -> Grid:
     """The grid, if every list names something and every name is known."""
     if long := [name for name, each in said.items() if isinstance(each, list) and len(each) > MOST_LISTED]:
         raise GridError(f"{path}: more than {MOST_LISTED} entries: {', '.join(long)}; choose by patterns or groups")
@@ -97,7 +97,8 @@ def checked(path: Path, said: dict[str, Any], catalogs: Catalogs) -> Grid:
     setups = chosen_setups(path, said.get("engines"), catalogs, problems)
     said = said | {"engines": plain_engines(said.get("engines"))}
     wanted = [each for each in KIND_OF if said.get(each) or each != "engines" or not setups]
-    chosen = {"engines": ()} | {each: chosen_ids(path, each, said.get(each), catalogs, problems) for each in wanted}
+    chosen: dict[str, Any] = {"engines": ()}
+    chosen |= {each: chosen_ids(path, each, said.get(each), catalogs, problems) for each in wanted}
     batches = whole_numbers(path, "batches", said.get("batches"), problems)
     parallel = parallel_plans(path, said.get("parallel"), problems)
     market = said.get("market", "on-demand")
@@ -107,10 +108,8 @@ def checked(path: Path, said: dict[str, Any], catalogs: Catalogs) -> Grid:
     fleets = chosen_demands(path, said.get("fleets", []), catalogs, problems)
     if problems:
         raise GridError("\n".join(problems))
-    return Grid(
-        path.stem, batches=batches, parallel=parallel, market=market, clouds=clouds, setups=setups, fleets=fleets,
-        **chosen,
-    )  # fmt: skip
+    chosen |= {"batches": batches, "parallel": parallel, "clouds": clouds, "setups": setups, "fleets": fleets}
+    return Grid(path.stem, market=market, **chosen)
 
 
 def chosen_ids(path: Path, name: str, said: object, catalogs: Catalogs, problems: list[str]) -> tuple[str, ...]:
@@ -156,15 +155,15 @@ def wrong_setup(setup: dict[str, Any], catalogs: Catalogs, taken: Sequence[str])
     except UnknownNameError as error:
         yield str(error)
     for field_name, dtype in SETTINGS.items():
-        if field_name in setup and not allowed(field_name, setup[field_name]):
+        if field_name in setup and not setting_is_allowed(field_name, setup[field_name]):
             yield f"{field_name} = {setup[field_name]!r} is not {WORDS[dtype.base_type()]} that an engine takes"
 
 
-def allowed(setting: str, value: Any) -> bool:
+def setting_is_allowed(setting: str, value: Any) -> bool:
     """Whether an engine could be set so: shares are above 0 and at most 1, counts from 1.
 
-    >>> allowed("memory_utilization_ratio", 0.95), allowed("memory_utilization_ratio", 95), allowed("is_eager", True)
-    (True, False, True)
+    >>> [setting_is_allowed("memory_utilization_ratio", share) for share in (0.95, 95)]
+    [True, False]
     """
     dtype = SETTINGS[setting]
     if not fits_dtype(value, dtype):

@@ -51,18 +51,18 @@ def capacity_of(axes: Axes) -> pl.DataFrame:
     ]
     rows = by_grain(plans, formulas, [*KEYS, *early]).collect()
     rows = with_batches(rows, late)
-    at_max = evaluate(rows.lazy().with_columns(batch=col("batch_top").clip(1)), needed(AT_BATCH_MAX, late))
+    at_max = evaluate(rows.lazy().with_columns(batch=col("batch_top").clip(1)), late_for(AT_BATCH_MAX, late))
     rows = rows.with_columns(
         at_max.select(
             pl.when(batch_max=0).then(None).otherwise(name).alias(f"batch_max_{name}") for name in AT_BATCH_MAX
         ).collect()
     )
-    return stored(evaluate(rows.lazy(), needed(wanted, late)), "capacity").collect()
+    return stored(evaluate(rows.lazy(), late_for(wanted, late)), "capacity").collect()
 
 
 def with_batches(rows: pl.DataFrame, late: list[Quantity]) -> pl.DataFrame:
     """Rows with the largest batch that runs, the largest that meets the objectives, and the one to run at."""
-    objectives = needed(["slo_load_ratio"], late)
+    objectives = late_for(["slo_load_ratio"], late)
 
     def load(probes: pl.DataFrame) -> pl.Series:
         return (
@@ -90,7 +90,7 @@ def depending_on(column: str, order: Iterable[Quantity]) -> list[Quantity]:
     return late
 
 
-def needed(names: Iterable[str], late: list[Quantity]) -> list[Quantity]:
+def late_for(names: Iterable[str], late: list[Quantity]) -> list[Quantity]:
     """Of the quantities that depend on the batch, those that lead to these names."""
     book = {q.name: q for q in late}
     given = {column for q in late for column in q.inputs if column not in book}

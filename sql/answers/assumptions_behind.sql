@@ -26,7 +26,7 @@ WITH chosen AS (
         {'kind': 'price', 'name': price}, {'kind': 'architecture', 'name': architecture::VARCHAR},
         {'kind': 'format', 'name': weights::VARCHAR}, {'kind': 'format', 'name': kv::VARCHAR},
         {'kind': 'kernel', 'name': dense_kernel::VARCHAR}, {'kind': 'kernel', 'name': expert_kernel::VARCHAR},
-        {'kind': 'band', 'name': 'default'}], recursive := true)
+        {'kind': 'step', 'name': 'default'}, {'kind': 'band', 'name': 'default'}], recursive := true)
     FROM parts
 ), resting AS (
     SELECT kind, name, sum(plans)::BIGINT AS plans

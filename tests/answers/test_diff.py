@@ -103,6 +103,7 @@ SHAKEN: dict[tuple[str, str], dict[str, Any]] = {
     ("workload", "chat"): {"prompt_tokens": 900, "tpot_slo_s": 0.04},
     ("architecture", "hopper"): {"attention_bytes_ratio": 0.5},
     ("kernel", "bf16"): {"bytes_ratio": 0.6},
+    ("step", "default"): {"attention_head_s": 2e-8},
     ("band", "default"): {"spread_0_ratio": 1.5, "memory_spread_0_ratio": 1.5},
     ("format", "bf16"): {"weight_error_ratio": 0.01},
     ("accelerator", "l4"): {"tdp_w": 150, "device_memory_bytes": 20_000_000_000},

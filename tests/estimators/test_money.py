@@ -30,8 +30,8 @@ FLEET: dict[str, Any] = {
     "devices": 20, "replicas": 5, "spare_replicas": 1, "device_count": 4, "device_usd_per_hour": 2.5,
     "mean_requests_per_s": 6.0, "prompt_tokens": 2048.0, "prompt_cv": 1.2, "cached_prompt_ratio": 0.3,
     "output_tokens": 300.0, "prompt_token_s": 4e-5, "prompt_pair_s": 2e-9, "step_base_s": 0.012,
-    "step_sequence_s": 2e-4, "running_batch": 24.0, "power_w": 2200.0, "tdp_w": 700.0, "host_w": 400.0,
-    "utilisation_ratio": 0.6, "pue_ratio": 1.5, "grid_g_per_kwh": 400.0, "slo_requests_per_s": 2.5,
+    "step_sequence_s": 2e-4, "running_batch": 24.0, "power_w": 2200.0, "tdp_w": 700.0, "idle_power_ratio": 0.3,
+    "host_w": 400.0, "utilisation_ratio": 0.6, "pue_ratio": 1.5, "grid_g_per_kwh": 400.0, "slo_requests_per_s": 2.5,
     "api_usd_per_mtok_input": 0.6, "api_usd_per_mtok_cached": 0.1, "api_usd_per_mtok_output": 2.4,
 }  # fmt: skip
 ALL = (*BILL, *FOOTPRINT, *BREAK_EVEN)

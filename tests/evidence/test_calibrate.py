@@ -19,7 +19,7 @@ import pipeline
 from pipeline.cli.main import cli
 from pipeline.evidence.predict import predict_rows
 from pipeline.evidence.readers.measurements import read_measurements
-from pipeline.grid.calibrated import calibrated, setting
+from pipeline.grid.calibrated import setting, with_calibrations
 from tests.conftest import AS_OF, invoke
 from tests.system.test_cli import SMALL_LLAMA
 
@@ -337,7 +337,7 @@ def test_no_calibration_changes_nothing() -> None:
     """The axes of the bundled catalogs are what they were."""
     frames = pipeline.catalogs().frames
     for kind in ("engine", "accelerator"):
-        assert calibrated(frames[kind], kind, frames["calibration"]).equals(frames[kind])
+        assert with_calibrations(frames[kind], kind, frames["calibration"]).equals(frames[kind])
 
 
 def test_a_model_added_to_such_a_folder_stays_there(tmp_path: Path) -> None:

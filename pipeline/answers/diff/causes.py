@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pipeline.answers.diff.inputs import Run
     from pipeline.grid.selection import Grid
 
-CALIBRATION = ("kernel", "architecture", "band", "calibration")
+CALIBRATION = ("kernel", "architecture", "step", "band", "calibration")
 """Kinds of entry that say what formulas achieve, not what a thing is."""
 DATED = {"price": "usd_per_hour", "ownership": "purchase_usd"}
 """Kinds of entry that hold from a day on, and the field that says what they cost."""

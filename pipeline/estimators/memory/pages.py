@@ -18,7 +18,7 @@ import polars as pl
 from polars import Expr
 
 from pipeline.core.quantity import Book, Quantity, instance, quantity, summed
-from pipeline.estimators.attention import Kept, column_of, derived, named, of_kind
+from pipeline.estimators.attention import Kept, column_of, kind_instance, kind_quantity, parameter_names
 from pipeline.estimators.matrices import padded
 
 if TYPE_CHECKING:
@@ -154,9 +154,9 @@ def present_block_tokens(own_stage_layers: Expr, own_token_bytes: Expr, own_bloc
 
 
 ALONE = (
-    page_layers, plain_block_bytes, block_bytes, block_tokens_held, sequence_bytes, lasting_bytes, standing_bytes,
-    reading_bytes, paid_bytes_per_token, growing_bytes_per_token, present_block_tokens,
-)  # fmt: skip
+    *(page_layers, plain_block_bytes, block_bytes, block_tokens_held, sequence_bytes, lasting_bytes, standing_bytes),
+    *(reading_bytes, paid_bytes_per_token, growing_bytes_per_token, present_block_tokens),
+)
 """What follows for a kind from its own quantities."""
 
 
@@ -206,7 +206,7 @@ KEPT: dict[Callable[..., Expr], str] = {
 
 def of_own(name: str, what: Callable[..., Expr]) -> Quantity:
     """What follows for one kind from its other quantities, as a quantity `<kind>_<what>`."""
-    return of_kind(what, name, **{each: column_of(each, name, {}) for each in named(what)})
+    return kind_instance(what, name, **{each: column_of(each, name, {}) for each in parameter_names(what)})
 
 
 # ----- the layers of all kinds
@@ -304,7 +304,7 @@ def with_pages(book: Book, kinds: Sequence[str]) -> Book:
     """The book with the cache of all layers in it, as the engine lays it out."""
     made = [of_own(kind, what) for kind in kinds for what in ALONE]
     swapped = {"window_tokens": "kept_window_tokens"}
-    made += [derived(kind, what, context, **swapped) for kind in kinds for what, context in KEPT.items()]
+    made += [kind_quantity(kind, what, context, **swapped) for kind in kinds for what, context in KEPT.items()]
     made += [
         summed(name, {f"{kind}_{what}": f"{kind}_{times}" for kind in kinds}, summary)
         for name, (what, times, summary) in SUMS.items()

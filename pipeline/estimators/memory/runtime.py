@@ -10,9 +10,6 @@ from polars import Expr
 
 from pipeline.core.quantity import quantity
 
-GRAPH_SPLITS = 32
-"""Splits of the context that FlashAttention 3 keeps partial results of. Source: serving-memory study, section 3."""
-
 
 class Runtime(NamedTuple):
     """What the engine takes beside tensors on a device of its own."""
@@ -75,31 +72,43 @@ def non_torch_bytes(
 
 @quantity
 def graph_scratch_bytes(
-    heads: Expr, head_dim: Expr, tp: Expr, mla_layers: Expr, splits_attention: Expr, engine_graph_size: Expr
+    heads: Expr,
+    head_dim: Expr,
+    tp: Expr,
+    mla_layers: Expr,
+    splits_attention: Expr,
+    graph_splits: Expr,
+    engine_graph_size: Expr,
 ) -> Expr:
     """Partial results of split attention that the largest decode graph keeps, where the kernel splits; not of MLA.
 
     Source: serving-memory study, section 3: largest size x (nq / tp) d x 4 B x 32 splits, FlashAttention 3.
     """
-    scratch = engine_graph_size * (heads // tp) * head_dim * 4 * GRAPH_SPLITS
+    scratch = engine_graph_size * (heads // tp) * head_dim * 4 * graph_splits
     return scratch * (splits_attention & (mla_layers == 0))
 
 
 @quantity
 def cuda_graph_bytes(
-    graph_scratch_bytes: Expr, layer_count: Expr, pp: Expr, is_eager: Expr, engine_graph_bytes_per_layer: Expr
+    graph_scratch_bytes: Expr,
+    graph_scratch_ratio: Expr,
+    layer_count: Expr,
+    pp: Expr,
+    is_eager: Expr,
+    engine_graph_bytes_per_layer: Expr,
 ) -> Expr:
     """CUDA graphs that the engine captures; where the engine does not charge them they live outside the pool.
 
     Source: serving-memory study, section 3: 1.09 A + 0.0193 GiB a layer; within 0.28 GiB on left-out models.
     """
-    graphs = 1.09 * graph_scratch_bytes + engine_graph_bytes_per_layer * -(-layer_count // pp)
+    graphs = graph_scratch_ratio * graph_scratch_bytes + engine_graph_bytes_per_layer * -(-layer_count // pp)
     return pl.when(is_eager).then(0.0).otherwise(graphs).ceil().cast(pl.Int64)
 
 
 @quantity
 def charged_graph_bytes(
     graph_scratch_bytes: Expr,
+    charged_scratch_ratio: Expr,
     layer_count: Expr,
     pp: Expr,
     is_eager: Expr,
@@ -111,7 +120,7 @@ def charged_graph_bytes(
 
     Source: serving-memory study, section 3: 0.72 A + 0.0192 GiB a layer; vLLM 0.20 to 0.27, first model runner.
     """
-    estimate = 0.72 * graph_scratch_bytes + engine_graph_bytes_per_layer * -(-layer_count // pp)
+    estimate = charged_scratch_ratio * graph_scratch_bytes + engine_graph_bytes_per_layer * -(-layer_count // pp)
     charged = engine_charges_graphs & ~is_eager & ~samples_lean
     return pl.when(charged).then(estimate).otherwise(0.0).ceil().cast(pl.Int64)
 

@@ -4,9 +4,6 @@ from polars import Expr
 
 from pipeline.core.quantity import quantity
 
-IDLE_RATIO = 0.3
-"""Share of its rated power that a device draws while it waits. Source: assumption."""
-
 
 @quantity
 def busy_ratio(decode_traffic_s: Expr, decode_arithmetic_s: Expr, decode_step_s: Expr) -> Expr:
@@ -18,18 +15,18 @@ def busy_ratio(decode_traffic_s: Expr, decode_arithmetic_s: Expr, decode_step_s:
 
 
 @quantity
-def power_w(tdp_w: Expr, device_count: Expr, busy_ratio: Expr) -> Expr:
+def power_w(tdp_w: Expr, device_count: Expr, busy_ratio: Expr, idle_power_ratio: Expr) -> Expr:
     """Power of one replica's devices while decoding; hosts, network and cooling are not in it.
 
-    Linear between an idle share of 0.3 and the rated power.
+    Linear between an idle share and the rated power.
 
     Source: assumption; null where the device's rated power is not known.
 
     >>> from pipeline.core.quantity import at
-    >>> at(power_w, tdp_w=400.0, device_count=2, busy_ratio=1.0)
+    >>> at(power_w, tdp_w=400.0, device_count=2, busy_ratio=1.0, idle_power_ratio=0.3)
     800.0
     """
-    return tdp_w * device_count * (IDLE_RATIO + (1.0 - IDLE_RATIO) * busy_ratio)
+    return tdp_w * device_count * (idle_power_ratio + (1.0 - idle_power_ratio) * busy_ratio)
 
 
 @quantity

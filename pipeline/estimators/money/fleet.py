@@ -9,8 +9,9 @@ is asked for to a frame of one row for each fleet. It reads, where they are not 
   `cached_prompt_ratio`, `output_tokens`;
 * what tokens take of a replica, as pipeline.grid.load makes them: `prompt_token_s`, `prompt_pair_s`, `step_base_s`,
   `step_sequence_s`, `running_batch`;
-* for FOOTPRINT: `power_w` (one working replica), `tdp_w` (one device), `utilisation_ratio` (mean over all replicas),
-  `host_w` (one device: pipeline.facts.owned.host_power), `pue_ratio`, `grid_g_per_kwh` (pipeline.facts.owned.site_of);
+* for FOOTPRINT: `power_w` (one working replica), `tdp_w` and `idle_power_ratio` (one device), `utilisation_ratio` (mean
+  over all replicas), `host_w` (one device: pipeline.facts.owned.host_power), `pue_ratio`, `grid_g_per_kwh`
+  (pipeline.facts.owned.site_of);
 * for BREAK_EVEN: `slo_requests_per_s` (one replica), `api_usd_per_mtok_input`, `api_usd_per_mtok_cached` (null: as
   input), `api_usd_per_mtok_output`.
 """
@@ -24,7 +25,6 @@ from polars import Expr
 
 from pipeline.core.money import HOURS_PER_MONTH
 from pipeline.core.quantity import entered, evaluate, in_order
-from pipeline.estimators.money.energy import IDLE_RATIO
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,8 +135,10 @@ def usd_per_mtok_output(usd_per_request: Expr, output_tokens: Expr) -> Expr:
     return 1e6 * usd_per_request / output_tokens
 
 
-BILL = ("usd_per_hour", "usd_per_month", "usd_per_request", "usd_per_mtok_output",
-        "split_usd_per_mtok_input", "split_usd_per_mtok_cached", "split_usd_per_mtok_output")  # fmt: skip
+BILL = (
+    *("usd_per_hour", "usd_per_month", "usd_per_request", "usd_per_mtok_output"),
+    *("split_usd_per_mtok_input", "split_usd_per_mtok_cached", "split_usd_per_mtok_output"),
+)
 """What the fleet costs."""
 
 
@@ -149,6 +151,7 @@ def drawn_w(
     device_count: Expr,
     power_w: Expr,
     tdp_w: Expr,
+    idle_power_ratio: Expr,
     host_w: Expr,
     utilisation_ratio: Expr,
 ) -> Expr:
@@ -156,7 +159,7 @@ def drawn_w(
 
     Source: assumption, as of estimators/money/energy.
     """
-    idle_w = IDLE_RATIO * tdp_w * device_count
+    idle_w = idle_power_ratio * tdp_w * device_count
     return replicas * (idle_w + (power_w - idle_w) * utilisation_ratio.clip(0.0, 1.0)) + devices * host_w
 
 

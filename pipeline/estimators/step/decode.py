@@ -3,7 +3,7 @@
 from polars import Expr
 
 from pipeline.core.quantity import Book, again, quantity, summed
-from pipeline.estimators.attention import PROJECTIONS, of_kind
+from pipeline.estimators.attention import PROJECTIONS, kind_instance
 
 
 @quantity
@@ -24,14 +24,15 @@ def attend_s(
     read_bytes: Expr,
     read_heads: Expr,
     attention_launch_s: Expr,
+    attention_head_s: Expr,
     attention_bytes_ratio: Expr,
     reached_memory_bytes_per_s: Expr,
 ) -> Expr:
-    """Decode attention of one {kind} layer: launch, reading the cache, 10 ns for each sequence and KV head.
+    """Decode attention of one {kind} layer: launch, reading the cache, a little for each sequence and KV head.
 
     Source: step-time study, section 1, decode attention t0 + KV bytes / (eb W) + c b n_kv.
     """
-    per_sequence_s = read_bytes / (attention_bytes_ratio * reached_memory_bytes_per_s) + 1e-8 * read_heads
+    per_sequence_s = read_bytes / (attention_bytes_ratio * reached_memory_bytes_per_s) + attention_head_s * read_heads
     return attention_launch_s + microbatch * per_sequence_s
 
 
@@ -52,12 +53,12 @@ def mla_attend_flop(
 
 
 @quantity
-def mla_attend_arithmetic_s(mla_attend_flop: Expr, reached_half_flop_per_s: Expr) -> Expr:
-    """Seconds of that arithmetic, at 0.3 of the 16-bit peak.
+def mla_attend_arithmetic_s(mla_attend_flop: Expr, latent_flop_ratio: Expr, reached_half_flop_per_s: Expr) -> Expr:
+    """Seconds of that arithmetic, at a share of the 16-bit peak.
 
     Source: step-time study, section 1, decode attention, MLA term.
     """
-    return mla_attend_flop / (0.3 * reached_half_flop_per_s)
+    return mla_attend_flop / (latent_flop_ratio * reached_half_flop_per_s)
 
 
 @quantity
@@ -129,7 +130,7 @@ def with_decode(book: Book, kinds: list[str]) -> Book:
     read = {f"{kind}_read_bytes": f"{kind}_stage_layers" for kind in kinds}
     copied = {f"{kind}_read_bytes": f"{kind}_layers" for kind in kinds if PROJECTIONS[kind].endswith("gqa")}
     made = [
-        *(of_kind(attend_s, kind, "read_bytes", "read_heads") for kind in kinds),
+        *(kind_instance(attend_s, kind, "read_bytes", "read_heads") for kind in kinds),
         summed("decode_attention_s", attend, "Decode attention of all layers in one step."),
         summed("decode_sequence_read_bytes", read, "Cache that one sequence's next token reads on one device."),
         summed("decode_sequence_copied_bytes", copied, "Keys and values of one sequence, of all stages."),

@@ -17,11 +17,12 @@ import polars as pl
 from polars import Expr
 
 from pipeline.core.quantity import Book, Formula, Quantity, instance, quantity, summed
-from pipeline.estimators.attention import named
+from pipeline.estimators.attention import parameter_names
 from pipeline.estimators.matrices import GROUP_OF, MATRICES, TIMES, Made
 from pipeline.estimators.step.gemm import DenseGemm, ExpertGemm, HalfGemm, overlapped
 
-KERNELS: dict[str, str] = {}
+KERNELS = {"linear_scan_s": "linear_layers"}
+"""Seconds that a layer spends, and the column that counts such layers: one kernel is a fact as it is."""
 
 
 def kernel(times: str) -> Callable[[Formula], Formula]:
@@ -42,7 +43,7 @@ def products_s(step_tokens: Expr, gemm: DenseGemm, *, matrices: tuple[Made, ...]
 
     Source: estimators/matrices.py, by which weights are counted too; the time of a product: estimators/step/gemm.py.
     """
-    made = [each(**{name: shape[name] for name in named(each)}) for each in matrices]
+    made = [each(**{name: shape[name] for name in parameter_names(each)}) for each in matrices]
     return reduce(add, (gemm.seconds(step_tokens, one.width, one.depth) for one in made))
 
 
@@ -51,17 +52,8 @@ def products_of(layers: str) -> Quantity:
     names = [name for name, times in TIMES.items() if times == layers and GROUP_OF[name] == "dense"]
     matrices = tuple(MATRICES[name] for name in names)
     words = {"layers": layers, "names": ", ".join(names), "matrices": matrices}
-    shape = {each: each for one in matrices for each in named(one)}
+    shape = {each: each for one in matrices for each in parameter_names(one)}
     return instance(products_s, f"{layers.removesuffix('_layers')}_products_s", words, **shape)
-
-
-@kernel(times="linear_layers")
-def linear_scan_s(hidden: Expr) -> Expr:
-    """Scan and convolution of one layer with a recurrent state: taken as 20 microseconds.
-
-    Source: step-time study, section 1, linear attention of Qwen3.5.
-    """
-    return 0.0 * hidden + 20e-6
 
 
 # ----- routed experts
@@ -142,12 +134,12 @@ def all_reduce_s(step_tokens: Expr, hidden: Expr, tp: Expr, collective_launch_s:
 
 
 @kernel(times="layer_count")
-def elementwise_s(step_tokens: Expr, hidden: Expr, reached_memory_bytes_per_s: Expr) -> Expr:
-    """Norms, rotary positions, residuals and activations of one layer: about 30 bytes a hidden unit.
+def elementwise_s(step_tokens: Expr, hidden: Expr, elementwise_bytes: Expr, reached_memory_bytes_per_s: Expr) -> Expr:
+    """Norms, rotary positions, residuals and activations of one layer.
 
     Source: step-time study, section 1, norm traffic 30 B m h / (0.8 W).
     """
-    return 37.5 * hidden * step_tokens / reached_memory_bytes_per_s
+    return elementwise_bytes * hidden * step_tokens / reached_memory_bytes_per_s
 
 
 @kernel(times="head_count")

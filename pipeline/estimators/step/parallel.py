@@ -43,10 +43,10 @@ def peer_bytes_per_s(link_bytes_per_s: Expr, pcie_bytes_per_s: Expr, link_ratio:
 
 
 @quantity
-def collective_launch_s(collective_base_s: Expr, tp: Expr) -> Expr:
+def collective_launch_s(collective_base_s: Expr, collective_rank_ratio: Expr, tp: Expr) -> Expr:
     """Seconds that an all-reduce takes before it moves a byte; none on a single rank.
 
     Source: step-time study, section 1: a (1 + 0.15 log2 tp).
     """
     ranks = 1.0 * tp
-    return collective_base_s * (1.0 + 0.15 * ranks.log(2.0)) * (tp > 1)
+    return collective_base_s * (1.0 + collective_rank_ratio * ranks.log(2.0)) * (tp > 1)

@@ -4,7 +4,7 @@ import polars as pl
 from polars import Expr
 
 from pipeline.core.quantity import Book, again, quantity, summed
-from pipeline.estimators.attention import PROJECTIONS, of_kind
+from pipeline.estimators.attention import PROJECTIONS, kind_instance
 from pipeline.estimators.step.decode import tokens_of_each
 
 
@@ -96,7 +96,7 @@ def with_prefill(book: Book, kinds: list[str]) -> Book:
     score = {f"{kind}_score_s": f"{kind}_layers" for kind in kinds}
     widths = {kind: "sliding_" if PROJECTIONS[kind] == "sliding_gqa" else "" for kind in kinds}
     scores = [
-        of_kind(score_s, kind, "scored_keys", head_dim=f"{own}head_dim", value_head_dim=f"{own}value_head_dim")
+        kind_instance(score_s, kind, "scored_keys", head_dim=f"{own}head_dim", value_head_dim=f"{own}value_head_dim")
         for kind, own in widths.items()
     ]
     made = [*scores, summed("prompt_score_s", score, "Prefill attention of all layers for one prompt.")]

@@ -42,6 +42,7 @@ def step_overhead_s(
     layer_count: Expr,
     moe_layers: Expr,
     mla_layers: Expr,
+    latent_layer_s: Expr,
     rank_batch: Expr,
     engine_layer_s: Expr,
     moe_layer_s: Expr,
@@ -50,11 +51,9 @@ def step_overhead_s(
 ) -> Expr:
     """The engine's own time in one step: gaps and small kernels per layer, scheduling, sampling.
 
-    Latent attention costs 10 microseconds a layer more.
-
     Source: step-time study, section 1, L olay + L_moe omoe + 0.5 ms + 5 us b + 10 us L_mla.
     """
-    layers_s = layer_count * engine_layer_s + moe_layers * moe_layer_s + 1e-5 * mla_layers
+    layers_s = layer_count * engine_layer_s + moe_layers * moe_layer_s + latent_layer_s * mla_layers
     return layers_s + engine_step_s + rank_batch * engine_sequence_s
 
 
@@ -98,21 +97,22 @@ def decode_step_s(
 
 
 @quantity
-def prompt_overlap_ratio(read_prompt_tokens: Expr, pp: Expr, batched_tokens_max: Expr) -> Expr:
+def prompt_overlap_ratio(
+    read_prompt_tokens: Expr, pp: Expr, batched_tokens_max: Expr, stage_overlap_exponent: Expr
+) -> Expr:
     """How much faster pipeline stages read a prompt that is cut into pieces, than one stage after the other.
 
     A last piece that is short counts for its share, so that a longer prompt never takes less time.
 
     Source: step-time study, section 5: (u p / (u + p - 1))^0.7 for u pieces and p stages, llama.cpp.
 
-    >>> from pipeline.core.choices import first_largest
-    from pipeline.core.quantity import at
-    >>> at(prompt_overlap_ratio, read_prompt_tokens=512, pp=4, batched_tokens_max=512)
+    >>> from pipeline.core.quantity import at
+    >>> at(prompt_overlap_ratio, read_prompt_tokens=512, pp=4, batched_tokens_max=512, stage_overlap_exponent=0.7)
     1.0
     """
     pieces = (read_prompt_tokens / batched_tokens_max.clip(1)).clip(1.0)
     pieces = pl.when(batched_tokens_max > 0).then(pieces).otherwise(1.0)
-    return (pieces * pp / (pieces + pp - 1)).pow(0.7)
+    return (pieces * pp / (pieces + pp - 1)).pow(stage_overlap_exponent)
 
 
 @quantity
@@ -217,8 +217,7 @@ def e2e_s(ttft_s: Expr, tpot_s: Expr, output_tokens: Expr) -> Expr:
 
     Definition.
 
-    >>> from pipeline.core.choices import first_largest
-    from pipeline.core.quantity import at
+    >>> from pipeline.core.quantity import at
     >>> at(e2e_s, ttft_s=0.5, tpot_s=0.25, output_tokens=5)
     1.5
     """

@@ -54,7 +54,7 @@ ENGINE: Mapping[str, Constant] = {
     "engine_step_s": Constant(1e-6, 5e-4, 0.9, lit(False)),
     "engine_sequence_s": Constant(1e-9, 5e-6, 0.09, lit(False)),
     "engine_prefill_share_ratio": Constant(1e-2, 0.5, 2.0, lit(False)),
-}  # fmt: skip
+}
 DEVICE: Mapping[str, Constant] = {
     "achieved_bytes_ratio": Constant(0.02, 0.5, 2.0, lit(False)),
     "achieved_flop_ratio": Constant(0.02, 0.5, 2.0, lit(False)),

@@ -1,4 +1,4 @@
-"""What catalog entries say of efficiencies: kernels, architectures, and how wide bands are."""
+"""What catalog entries say of efficiencies: kernels, architectures, steps, and how wide bands are."""
 
 from __future__ import annotations
 
@@ -54,10 +54,36 @@ class Architecture(pa.DataFrameModel):
     splits_attention: pl.Boolean = fact("Whether decode attention keeps partial results in CUDA graphs.")
 
 
+class Step(pa.DataFrameModel):
+    """Constants of a step, of CUDA graphs and of power that hold for every device."""
+
+    step: pl.String = fact("Id.")
+    attention_head_s: pl.Float64 = fact("Decode attention's time for each sequence and KV head.", ge=0, lt=1e-3)
+    latent_flop_ratio: pl.Float64 = fact(
+        "Share of the 16-bit peak of decode attention on the latent, where arithmetic binds it.", gt=0, le=1
+    )
+    linear_scan_s: pl.Float64 = fact("Scan and convolution of one layer with a recurrent state.", ge=0, lt=1e-2)
+    latent_layer_s: pl.Float64 = fact("An engine's own time for latent attention, on top of a layer's.", ge=0, lt=1e-2)
+    elementwise_bytes: pl.Float64 = fact(
+        "Traffic of norms, residuals and activations for each token, layer and hidden unit.", ge=0, le=1e4
+    )
+    collective_rank_ratio: pl.Float64 = fact("What doubling the ranks adds to an all-reduce's start.", ge=0, le=10)
+    stage_overlap_exponent: pl.Float64 = fact("Power of the ideal by which stages overlap on a prompt.", ge=0, le=1)
+    graph_splits: pl.Int64 = fact("Splits of the context that decode attention keeps in CUDA graphs.", ge=1, le=10**4)
+    graph_scratch_ratio: pl.Float64 = fact("CUDA graphs' memory for each byte of partial results.", ge=0, le=10)
+    charged_scratch_ratio: pl.Float64 = fact("The same as engines estimate it beforehand.", ge=0, le=10)
+    idle_power_ratio: pl.Float64 = fact("Share of its rated power that a device draws while it waits.", ge=0, le=1)
+
+
 class Band(pa.DataFrameModel):
-    """How much wider bands are where evidence is thin."""
+    """How wide bands are on measured devices, and how much wider where evidence is thin."""
 
     band: pl.String = fact("Id.")
+    tpot_dense_error_ratio: pl.Float64 = fact("Half-width of tpot_s of dense models, measured device.", gt=0, le=10)
+    tpot_moe_error_ratio: pl.Float64 = fact("The same of MoE models.", gt=0, le=10)
+    ttft_error_ratio: pl.Float64 = fact("Half-width of ttft_s on a measured device, either kind.", gt=0, le=10)
+    output_tokens_dense_error_ratio: pl.Float64 = fact("Half-width of rates of dense models.", gt=0, le=10)
+    output_tokens_moe_error_ratio: pl.Float64 = fact("The same of MoE models.", gt=0, le=10)
     spread_0_ratio: pl.Float64 = fact("Width of times on a measured device.", ge=1, le=10)
     spread_1_ratio: pl.Float64 = fact("Width of times on a measured architecture.", ge=1, le=10)
     spread_2_ratio: pl.Float64 = fact("Width of times where only datasheets speak.", ge=1, le=10)
@@ -69,3 +95,5 @@ class Band(pa.DataFrameModel):
     runtime_error_bytes: pl.Int64 = fact("Error of memory outside tensors, on one rank.", ge=0, le=10**10)
     communicator_error_bytes: pl.Int64 = fact("The same where ranks talk.", ge=0, le=10**10)
     graph_error_ratio: pl.Float64 = fact("Error of CUDA graphs.", ge=0, le=1)
+    ranks_graph_factor: pl.Float64 = fact("How much wider the error of graphs as charged is on ranks.", ge=1, le=100)
+    unsure_towers_ratio: pl.Float64 = fact("Share of the towers that ranks may or may not split.", ge=0, le=1)

@@ -10,7 +10,7 @@ import polars as pl
 
 from pipeline.core.money import SOLD
 from pipeline.facts.schema.costs import Market, Ownership, Site
-from pipeline.facts.schema.efficiencies import Architecture, Band, Kernel
+from pipeline.facts.schema.efficiencies import Architecture, Band, Kernel, Step
 from pipeline.facts.schema.engines import Calibration, Engine
 from pipeline.facts.schema.fields import Texts, fact, field_defaults, option
 from pipeline.facts.schema.traffic import Traffic
@@ -242,6 +242,7 @@ SCHEMAS: dict[str, type[pa.DataFrameModel]] = {
     "format": Format,
     "kernel": Kernel,
     "architecture": Architecture,
+    "step": Step,
     "band": Band,
     "engine": Engine,
     "workload": Workload,
