@@ -1,13 +1,11 @@
 """Time to first token under load: mean and quantiles, once the passes have settled."""
 
-from collections.abc import Callable
 from statistics import NormalDist
 
 import polars as pl
 from polars import Expr
 
-from pipeline.core.quantity import entered
-from pipeline.estimators.load.registry import LOAD, of_load
+from pipeline.estimators.load.registry import enter_instances, of_load
 from pipeline.estimators.load.special import gamma_deviate, gamma_quantile, ln_gamma, normal_cdf
 
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -169,35 +167,28 @@ def ttft_loaded_s(read_first_s: Expr, waits_ratio: Expr, waiting_s: Expr, after_
     return read_first_s + waits_ratio * waiting_s + after_step_s
 
 
-def _ttft_quantile(share: float) -> Callable[..., Expr]:
-    deviate = NormalDist().inv_cdf(share)
-
-    def formula(
-        read_first_s: Expr,
-        read_first_square: Expr,
-        bare_step_s: Expr,
-        waits_ratio: Expr,
-        waiting_s: Expr,
-        after_step_s: Expr,
-    ) -> Expr:
-        usual = bare_step_s + gamma_quantile((read_first_s - bare_step_s).clip(1e-9), read_first_square, deviate)
-        late = waiting_s * (waits_ratio / (1.0 - share)).clip(1.0).log()
-        held = pl.when(late > 0).then(read_first_s + late).otherwise(0.0)
-        return pl.max_horizontal(usual, held) + after_step_s
-
-    formula.__doc__ = f"""Time to first token under load that {share:.0%} of requests stay within.
+def ttft_quantile_s(
+    read_first_s: Expr,
+    read_first_square: Expr,
+    bare_step_s: Expr,
+    waits_ratio: Expr,
+    waiting_s: Expr,
+    after_step_s: Expr,
+    *,
+    share: float,
+) -> Expr:
+    """Time to first token under load that {share:.0%} of requests stay within.
 
     Source: study of load: a gamma of the mean and variance above the step; or the wait for a place.
     """
-    return formula
+    deviate = NormalDist().inv_cdf(share)
+    usual = bare_step_s + gamma_quantile((read_first_s - bare_step_s).clip(1e-9), read_first_square, deviate)
+    late = waiting_s * (waits_ratio / (1.0 - share)).clip(1.0).log()
+    held = pl.when(late > 0).then(read_first_s + late).otherwise(0.0)
+    return pl.max_horizontal(usual, held) + after_step_s
 
 
-def _enter_quantiles() -> None:
-    for name, share in QUANTILES.items():
-        LOAD[f"ttft_{name}_s"] = entered(_ttft_quantile(share), f"ttft_{name}_s")
-
-
-_enter_quantiles()
+enter_instances(ttft_quantile_s, {f"ttft_{name}_s": {"share": share} for name, share in QUANTILES.items()})
 
 
 @of_load

@@ -2,18 +2,17 @@
 
 A prompt of s tokens takes what the planner says of one prompt alone; around the mean length, d s + e s^2 / 2.
 Prompts that are read together share a step's base, which is left out: at high load the form is a little late.
-The queue is that of load_queue.py, with prompts alone in it.
+The queue is that of queue.py, with prompts alone in it.
 """
 
-from collections.abc import Callable
 from statistics import NormalDist
 
 from polars import Expr
 
-from pipeline.core.quantity import again, entered
+from pipeline.core.quantity import again
 from pipeline.estimators.load import queue  # noqa: F401  (enters the queue)
 from pipeline.estimators.load.latency import QUANTILES
-from pipeline.estimators.load.registry import LOAD, of_load
+from pipeline.estimators.load.registry import LOAD, enter_instances, of_load
 from pipeline.estimators.load.special import gamma_quantile
 
 
@@ -67,18 +66,12 @@ def prefill_loaded_square(
     return waits + prefill_reading_s.pow(2) * prefill_reading_scv
 
 
-def _quantile(share: float) -> Callable[..., Expr]:
-    deviate = NormalDist().inv_cdf(share)
-
-    def formula(prefill_loaded_s: Expr, prefill_loaded_square: Expr) -> Expr:
-        return gamma_quantile(prefill_loaded_s, prefill_loaded_square, deviate)
-
-    formula.__doc__ = f"""Time until a prompt is read that {share:.0%} of requests stay within.
+def prefill_quantile_s(prefill_loaded_s: Expr, prefill_loaded_square: Expr, *, share: float) -> Expr:
+    """Time until a prompt is read that {share:.0%} of requests stay within.
 
     Source: a gamma of that mean and variance.
     """
-    return formula
+    return gamma_quantile(prefill_loaded_s, prefill_loaded_square, NormalDist().inv_cdf(share))
 
 
-for _name, _share in QUANTILES.items():
-    LOAD[f"prefill_{_name}_s"] = entered(_quantile(_share), f"prefill_{_name}_s")
+enter_instances(prefill_quantile_s, {f"prefill_{name}_s": {"share": share} for name, share in QUANTILES.items()})

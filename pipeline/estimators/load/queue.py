@@ -1,11 +1,12 @@
 """Reading prompts as a queue of its own, how bursts lengthen it; and the same root for the queue for places."""
 
+import itertools
 from typing import NamedTuple
 
 import polars as pl
 from polars import Expr
 
-from pipeline.core.quantity import Quantity
+from pipeline.core.quantity import instance
 from pipeline.estimators.load.registry import LOAD, of_load
 
 NEWTON = 6
@@ -75,25 +76,26 @@ def offered_ratio(served_per_s: Expr, reading_s: Expr) -> Expr:
     return (served_per_s * reading_s).clip(1e-9, 0.9995)
 
 
-def _newton(root: Expr, offered_ratio: Expr, arrival_scv: Expr) -> Expr:
-    """One Newton step to the root of sigma = (1 + (1 - sigma) ca2 / rho)^(-1 / ca2), from below."""
-    inner = 1.0 + (1.0 - root) * arrival_scv / offered_ratio
+def newton_root(root: Expr, load_ratio: Expr, arrival_scv: Expr) -> Expr:
+    """Root of the queue at `{load}`, Newton step {step}.
+
+    The root of sigma = (1 + (1 - sigma) ca2 / rho)^(-1 / ca2), from below. A column for each step: the next uses it
+    twice.
+
+    Source: Kleinrock 1975, GI/M/1.
+    """
+    load_ratio = load_ratio.clip(1e-9, 0.9995)
+    inner = 1.0 + (1.0 - root) * arrival_scv / load_ratio
     value = (-inner.log() / arrival_scv).exp()
-    slope = value / (inner * offered_ratio)
+    slope = value / (inner * load_ratio)
     return root + (value - root) / (1.0 - slope).clip(1e-9)
 
 
-def _enter_roots(name: str, load: str) -> None:
-    """Enter the Newton steps to a root, one column each: a column is used twice by the next."""
-    for place in range(1, NEWTON + 1):
-
-        def formula(root: Expr, load_ratio: Expr, arrival_scv: Expr) -> Expr:
-            return _newton(root, load_ratio.clip(1e-9, 0.9995), arrival_scv)
-
-        step = f"{name}_{place}" if place < NEWTON else name
-        formula.__doc__ = f"Root of the queue at `{load}`, Newton step {place}.\n\nSource: Kleinrock 1975, GI/M/1."
-        reads = {"root": f"{name}_{place - 1}", "load_ratio": load, "arrival_scv": "arrival_scv"}
-        LOAD[step] = Quantity(step, formula, reads)
+def enter_root(name: str, load: str) -> None:
+    """Enter the Newton steps to the root of the queue at a load, the last under its name."""
+    steps = [f"{name}_{step}" for step in range(NEWTON)] + [name]
+    for step, (before, after) in enumerate(itertools.pairwise(steps), start=1):
+        LOAD[after] = instance(newton_root, after, {"load": load, "step": step}, root=before, load_ratio=load)
 
 
 def _below(load_ratio: Expr, arrival_scv: Expr) -> Expr:
@@ -119,8 +121,8 @@ def place_root_0(utilisation_ratio: Expr, arrival_scv: Expr) -> Expr:
     return _below(utilisation_ratio, arrival_scv)
 
 
-_enter_roots("queue_root", "offered_ratio")
-_enter_roots("place_root", "utilisation_ratio")
+enter_root("queue_root", "offered_ratio")
+enter_root("place_root", "utilisation_ratio")
 
 
 @of_load

@@ -10,9 +10,8 @@ from typing import NamedTuple
 import polars as pl
 from polars import Expr
 
-from pipeline.core.quantity import Formula, entered
 from pipeline.estimators.load.passes import Arrivals
-from pipeline.estimators.load.registry import LOAD, of_load
+from pipeline.estimators.load.registry import enter_instances, of_load
 from pipeline.estimators.load.special import gamma_deviate
 
 NODES = 8
@@ -147,37 +146,48 @@ class Spread(NamedTuple):
     bursts_spread: Expr
 
 
-def _token_mean(place: int) -> Formula:
-    def formula(
-        outputs: Outputs, crowd: Crowd, arrivals: Arrivals, next_token_s: Expr, held_ratio: Expr, longest_step_s: Expr
-    ) -> Expr:
-        tokens = outputs.at(place)
-        met = (arrivals.beyond(tokens * next_token_s + crowd.met_step_s) - crowd.mates).clip(0.0)
-        work = crowd.reading_ratio * crowd.behind_s + crowd.prompt_and_step_s * met
-        more = work / ((1.0 - crowd.reading_ratio) * tokens)
-        return held_ratio * (next_token_s + pl.min_horizontal(more, (longest_step_s - next_token_s).clip(0.0)))
-
-    formula.__doc__ = f"""Mean time per token of requests in share {place + 1} of {NODES} by length.
+def token_mean(
+    outputs: Outputs,
+    crowd: Crowd,
+    arrivals: Arrivals,
+    next_token_s: Expr,
+    held_ratio: Expr,
+    longest_step_s: Expr,
+    *,
+    place: int,
+) -> Expr:
+    """Mean time per token of requests in share {number} of {nodes} by length.
 
     Source: study of load, mu_j.
     """
-    return formula
+    tokens = outputs.at(place)
+    met = (arrivals.beyond(tokens * next_token_s + crowd.met_step_s) - crowd.mates).clip(0.0)
+    work = crowd.reading_ratio * crowd.behind_s + crowd.prompt_and_step_s * met
+    more = work / ((1.0 - crowd.reading_ratio) * tokens)
+    return held_ratio * (next_token_s + pl.min_horizontal(more, (longest_step_s - next_token_s).clip(0.0)))
 
 
-def _token_spread(place: int) -> Formula:
-    def formula(outputs: Outputs, spread: Spread, next_token_s: Expr, held_ratio: Expr, longest_step_s: Expr) -> Expr:
-        tokens = outputs.at(place)
-        ages = (tokens * next_token_s / spread.batch_age_s).clip(1e-3)
-        kept = 2.0 * (ages - 1.0 + (-ages).exp()) / (ages * ages)
-        prompts = spread.prompts_spread / tokens + spread.bursts_spread / (tokens * tokens)
-        room = (longest_step_s - next_token_s).clip(1e-9).pow(2) / 4.0
-        return held_ratio.pow(2) * (spread.batch_spread * kept + pl.min_horizontal(prompts, room))
-
-    formula.__doc__ = f"""Variance of that time between requests, in share {place + 1} of {NODES}.
+def token_spread(
+    outputs: Outputs, spread: Spread, next_token_s: Expr, held_ratio: Expr, longest_step_s: Expr, *, place: int
+) -> Expr:
+    """Variance of that time between requests, in share {number} of {nodes}.
 
     Source: study of load, var_j.
     """
-    return formula
+    tokens = outputs.at(place)
+    ages = (tokens * next_token_s / spread.batch_age_s).clip(1e-3)
+    kept = 2.0 * (ages - 1.0 + (-ages).exp()) / (ages * ages)
+    prompts = spread.prompts_spread / tokens + spread.bursts_spread / (tokens * tokens)
+    room = (longest_step_s - next_token_s).clip(1e-9).pow(2) / 4.0
+    return held_ratio.pow(2) * (spread.batch_spread * kept + pl.min_horizontal(prompts, room))
+
+
+MEANS, SPREADS = (tuple(f"token_{what}_{place}" for place in range(NODES)) for what in ("mean", "spread"))
+for _template, _names in ((token_mean, MEANS), (token_spread, SPREADS)):
+    enter_instances(
+        _template,
+        {name: {"place": place, "number": place + 1, "nodes": NODES} for place, name in enumerate(_names)},
+    )
 
 
 class Means(NamedTuple):
@@ -191,18 +201,6 @@ class Means(NamedTuple):
     token_mean_5: Expr
     token_mean_6: Expr
     token_mean_7: Expr
-
-
-MEANS, SPREADS = (tuple(f"token_{what}_{place}" for place in range(NODES)) for what in ("mean", "spread"))
-
-
-def _enter_nodes() -> None:
-    for place in range(NODES):
-        LOAD[MEANS[place]] = entered(_token_mean(place), MEANS[place])
-        LOAD[SPREADS[place]] = entered(_token_spread(place), SPREADS[place])
-
-
-_enter_nodes()
 
 
 def token_deviates(limit_s: Expr) -> list[Expr]:
@@ -237,9 +235,14 @@ def tpot_loaded_s(means: Means) -> Expr:
 
 @of_load
 def e2e_loaded_s(
-    read_first_s: Expr, waits_ratio: Expr, waiting_s: Expr, after_step_s: Expr, later_tokens: Expr,
-    next_token_s: Expr, crowd_s: Expr,
-) -> Expr:  # fmt: skip
+    read_first_s: Expr,
+    waits_ratio: Expr,
+    waiting_s: Expr,
+    after_step_s: Expr,
+    later_tokens: Expr,
+    next_token_s: Expr,
+    crowd_s: Expr,
+) -> Expr:
     """Mean time from a request to its last token under load.
 
     Source: study of load.
