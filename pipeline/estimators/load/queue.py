@@ -21,12 +21,12 @@ class Reading(NamedTuple):
 
 
 @of_load
-def over_token_s(
+def token_overhead_s(
     step_tokens: Expr,
     running_batch: Expr,
     prefills_first: Expr,
     step_base_s: Expr,
-    joined_prompts: Expr,
+    prefill_batch: Expr,
     prompt_tokens: Expr,
     decode_only_s: Expr,
 ) -> Expr:
@@ -35,24 +35,24 @@ def over_token_s(
     Source: study of load, over.
     """
     room = pl.max_horizontal(step_tokens - running_batch, 0.1 * step_tokens)
-    first = step_base_s / (joined_prompts * prompt_tokens)
+    first = step_base_s / (prefill_batch * prompt_tokens)
     return pl.when(prefills_first).then(first).otherwise(decode_only_s / room)
 
 
 @of_load
-def reading_s(prompt_work_s: Expr, over_token_s: Expr, prompt_tokens: Expr) -> Expr:
+def reading_s(prompt_work_s: Expr, token_overhead_s: Expr, prompt_tokens: Expr) -> Expr:
     """Time that a queue of prompts takes for one of them.
 
     Source: study of load, v1.
     """
-    return prompt_work_s + over_token_s * prompt_tokens
+    return prompt_work_s + token_overhead_s * prompt_tokens
 
 
 @of_load
 def reading_scv(
     prompt_work_s: Expr,
     prompt_work_square: Expr,
-    over_token_s: Expr,
+    token_overhead_s: Expr,
     prompt_tokens: Expr,
     prompt_cv: Expr,
     reading_s: Expr,
@@ -62,8 +62,8 @@ def reading_scv(
     Source: study of load, v2 / v1^2 - 1.
     """
     square = prompt_tokens.pow(2) * (1.0 + prompt_cv * prompt_cv)
-    cross = 2.0 * over_token_s * prompt_tokens * prompt_work_square / prompt_work_s
-    second = prompt_work_square + cross + over_token_s.pow(2) * square
+    cross = 2.0 * token_overhead_s * prompt_tokens * prompt_work_square / prompt_work_s
+    second = prompt_work_square + cross + token_overhead_s.pow(2) * square
     return (second / reading_s.pow(2) - 1.0).clip(0.0)
 
 
@@ -126,8 +126,8 @@ enter_root("place_root", "utilisation_ratio")
 
 
 @of_load
-def queue_s(queue_root: Expr, reading: Reading, arrival_scv: Expr) -> Expr:
-    """Wait in the queue of prompts, bursts included.
+def queueing_delay_s(queue_root: Expr, reading: Reading, arrival_scv: Expr) -> Expr:
+    """Queueing delay of prompts, bursts included.
 
     Source: study of load, W: the exact root of GI/M/1 with gamma arrivals, scaled by (ca2 + cv2) / (1 + ca2).
     """
@@ -136,7 +136,7 @@ def queue_s(queue_root: Expr, reading: Reading, arrival_scv: Expr) -> Expr:
 
 
 @of_load
-def even_queue_s(offered_ratio: Expr, reading: Reading) -> Expr:
+def poisson_queue_s(offered_ratio: Expr, reading: Reading) -> Expr:
     """The same wait if arrivals were Poisson.
 
     Source: Pollaczek and Khinchine.
@@ -145,9 +145,9 @@ def even_queue_s(offered_ratio: Expr, reading: Reading) -> Expr:
 
 
 @of_load
-def burst_queue_s(queue_s: Expr, even_queue_s: Expr) -> Expr:
+def burst_queue_delay_s(queueing_delay_s: Expr, poisson_queue_s: Expr) -> Expr:
     """What bursts add to the wait.
 
     Definition.
     """
-    return (queue_s - even_queue_s).clip(0.0)
+    return (queueing_delay_s - poisson_queue_s).clip(0.0)
