@@ -117,14 +117,14 @@ def fleet(
       capgrid fleet --model llama-3.1-70b --requests-per-s 20 --prompt-tokens 2048 --output-tokens 300 --ttft-p95 1s --tpot-p95 50ms
     """  # noqa: D301, E501
     from pipeline.core.errors import PipelineError  # noqa: PLC0415
-    from pipeline.fleet.plans import best_of_each, fleets  # noqa: PLC0415
-    from pipeline.fleet.sizing import within  # noqa: PLC0415
+    from pipeline.fleet.plans import best_of_each, plan_fleets  # noqa: PLC0415
+    from pipeline.fleet.sizing import within_budget  # noqa: PLC0415
 
     catalogs = loaded(catalogs_folder)
     plan = plan_of(asked, catalogs)
-    rows = fleets(plan, catalogs, as_of)
+    rows = plan_fleets(plan, catalogs, as_of)
     limits = {catalogs.resolve("accelerator", name): count for name, count in quotas}
-    allowed = within(rows, limits, budget)
+    allowed = within_budget(rows, limits, budget)
     if allowed.is_empty():
         raise PipelineError(beyond(rows, limits, budget))
     best = best_of_each(allowed, "accelerator")
@@ -230,13 +230,13 @@ def redundancy_of(asked: dict[str, Any]) -> Redundancy:
 
 def rhythm_of(asked: dict[str, Any], catalogs: Catalogs) -> Rhythm:
     """The traffic that was named: an entry of the catalog, or a file of requests; at the stated rate."""
-    from pipeline.fleet.demand import at_rate, of_catalogs, of_trace  # noqa: PLC0415
+    from pipeline.fleet.demand import of_catalogs, of_trace, scale_to_rate  # noqa: PLC0415
     from pipeline.fleet.plans import Rhythm  # noqa: PLC0415
     from pipeline.fleet.trace import read_trace  # noqa: PLC0415
 
     path = Path(asked["traffic"])
     traffic = of_trace(read_trace(path), path.stem) if path.is_file() else of_catalogs(catalogs, [asked["traffic"]])
-    traffic = at_rate(traffic, asked["requests_per_s"]) if asked["requests_per_s"] else traffic
+    traffic = scale_to_rate(traffic, asked["requests_per_s"]) if asked["requests_per_s"] else traffic
     return Rhythm(traffic, asked["growth_months"])
 
 

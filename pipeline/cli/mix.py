@@ -80,17 +80,17 @@ def mix(file: str, catalogs_folder: Path | None, as_of: date, shape: str, part: 
     Example:
       capgrid mix example --part fleet
     """  # noqa: D301
-    from pipeline.fleet.mix.cheapest import solved  # noqa: PLC0415
+    from pipeline.fleet.mix.cheapest import solve_mix  # noqa: PLC0415
     from pipeline.fleet.mix.file import read_mix  # noqa: PLC0415
-    from pipeline.fleet.mix.model import solver  # noqa: PLC0415
+    from pipeline.fleet.mix.model import import_solver  # noqa: PLC0415
     from pipeline.fleet.mix.options import demands_of, options_of  # noqa: PLC0415
 
-    solver()
+    import_solver()
     catalogs = loaded(catalogs_folder)
     plan = read_mix(file, catalogs)
     options = options_of(plan, catalogs, as_of)
     demands = demands_of(plan, options, catalogs)
-    answer = solved(options, demands, plan.limits)
+    answer = solve_mix(options, demands, plan.limits)
     refuse(answer)
     talk(summary(answer, options.height))
     part = "fleet" if part == "all" and shape not in ("table", "json") else part

@@ -167,9 +167,9 @@ def write_fleet(file: Path, asked: dict[str, Any], catalogs: Catalogs) -> str:
     plan, as_of = plan_of(asked, catalogs), asked["as_of"]
     if file.suffix.lower() == ".xlsx":
         return f"{write_workbook(file, plan, catalogs, as_of, asked['lang']).height:,} accelerators"
-    from pipeline.fleet.plans import fleets  # noqa: PLC0415
+    from pipeline.fleet.plans import plan_fleets  # noqa: PLC0415
 
-    rows = fleets(plan, catalogs, as_of)
+    rows = plan_fleets(plan, catalogs, as_of)
     write_rows(file, rows, "", [], as_of)
     return f"{rows.height:,} fleets"
 

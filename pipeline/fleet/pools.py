@@ -116,7 +116,7 @@ def reads_in_time(options: pl.DataFrame, arrivals_per_s: pl.Series, arrival_cv: 
     return stage(asked, col("rate"), STAGE).select(col("prefill_p95_s") <= col("left_s")).to_series()
 
 
-def with_prefill(fleets: pl.DataFrame, arrivals_per_s: pl.Series, arrival_cv: pl.Series) -> pl.DataFrame:
+def add_prefill(fleets: pl.DataFrame, arrivals_per_s: pl.Series, arrival_cv: pl.Series) -> pl.DataFrame:
     """Fleets whose times to first token begin at the prefill workers, each of which gets so many prompts."""
     asked = fleets.select("prompt_step_s", *OWN, *LENGTHS).with_columns(
         arrival_cv.alias("arrival_cv"), arrivals_per_s.alias("rate")

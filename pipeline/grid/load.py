@@ -55,25 +55,25 @@ def under_load(frame: pl.DataFrame) -> pl.DataFrame:
             takes to the first token besides the step, and `first_token_steps`, how many steps later it
             shows it, are 0 where they are missing.
     """
-    rows = settled(complete(frame), [*TTFT, "tpot_loaded_s", "e2e_loaded_s", *MEANS, *SPREADS, "load_verdict_code"])
+    rows = run_passes(fill_inputs(frame), [*TTFT, TPOT[0], E2E[0], *MEANS, *SPREADS, "load_verdict_code"])
     widest = pl.max_horizontal(
         col(mean) + 12.0 * col(spread).sqrt() for mean, spread in zip(MEANS, SPREADS, strict=True)
     )
     rows = rows.with_columns(widest=widest)
     rows = rows.with_columns(
-        quantile(rows, token_deviates, share, col("step_base_s"), col("widest")).alias(f"tpot_{name}_s")
+        search_quantile(rows, token_deviates, share, col("step_base_s"), col("widest")).alias(f"tpot_{name}_s")
         for name, share in QUANTILES.items()
     )
     longest = col("widest") * 20.0 * (1.0 + col("later_tokens")) + 20.0 * col("admission_ttft_s")
     late = col("admission_delay_s") * (col("waits_ratio") / (1.0 - QUANTILES["p95"])).clip(1.0).log()
     whole = late + col("admission_ttft_s") + col("later_tokens") * col("next_token_s")
     held = pl.when(late > 0).then(whole).otherwise(0.0)
-    rows = rows.with_columns(e2e=quantile(rows, request_deviates, QUANTILES["p95"], 1e-5 * longest, longest))
+    rows = rows.with_columns(e2e=search_quantile(rows, request_deviates, QUANTILES["p95"], 1e-5 * longest, longest))
     rows = rows.with_columns(e2e_p95_s=pl.max_horizontal("e2e", held) + col("after_step_s"))
     return frame.with_columns(rows.select(*map(where_it_holds, HOLDS_UNTIL), load_verdict()))
 
 
-def complete(frame: pl.DataFrame) -> pl.DataFrame:
+def fill_inputs(frame: pl.DataFrame) -> pl.DataFrame:
     """The frame with what may be left out, in one piece: many small pieces are slow."""
     missing = [name for name in LEFT_OUT if name not in frame.columns]
     return frame.with_columns(pl.lit(0.0).alias(name) for name in missing).rechunk()
@@ -90,7 +90,7 @@ def load_verdict() -> pl.Expr:
     return verdict.alias("load_verdict")
 
 
-def settled(frame: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
+def run_passes(frame: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
     """The frame after all passes, with what was wanted."""
     book = load_book()
     basics = ["served_per_s", "step_cap_s", "prompts_in_step", "prompt_work_square", "gini_complement", "arrival_scv"]
@@ -105,13 +105,13 @@ def settled(frame: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
     return evaluate(rows, in_order(book, list(wanted), known | made)).collect()
 
 
-def quantile(
+def search_quantile(
     rows: pl.DataFrame, deviates: Callable[[pl.Expr], list[pl.Expr]], share: float, low: pl.Expr, high: pl.Expr
 ) -> pl.Series:
     """The time within which a share of requests are, between two times, by closer and closer looks at all rows."""
     state = rows.with_row_index("row").with_columns(low=low, high=high)
     for looks in LOOKS:
-        tries = spread_out(state, looks, "time")
+        tries = lay_out(state, looks, "time")
         reached = share_of(tries, deviates(col("time"))) >= share
         ends = (
             tries.select("row", "time", reached=reached)
@@ -122,7 +122,7 @@ def quantile(
     return state.select((col("low") * col("high")).sqrt()).to_series()
 
 
-def spread_out(state: pl.DataFrame, looks: int, name: str) -> pl.DataFrame:
+def lay_out(state: pl.DataFrame, looks: int, name: str) -> pl.DataFrame:
     """Rows several times, with a column from `low` to `high` in equal ratios."""
     places = pl.DataFrame({"place": [each / looks for each in range(looks + 1)]})
     return state.join(places, how="cross", maintain_order="left_right").with_columns(
@@ -146,20 +146,21 @@ def largest_rate(frame: pl.DataFrame, *, cautious: bool = True, rounds: Sequence
     Returns:
         `slo_requests_per_s`, 0 where even an idle replica is too slow.
     """
-    replicas = complete(frame.select(*(name for name in INPUTS if name in frame.columns), "ttft_slo_s", "tpot_slo_s"))
+    known = [name for name in INPUTS if name in frame.columns]
+    replicas = fill_inputs(frame.select(*known, "ttft_slo_s", "tpot_slo_s"))
     most = evaluate(replicas, in_order(load_book(), ["arrivals_max_per_s"], set(replicas.columns)))
     state = most.with_row_index("row").with_columns(low=pl.lit(LEAST_LOAD), high=pl.lit(MOST_LOAD), found=pl.lit(0.0))
     for looks in rounds:
-        tries = spread_out(state, looks, "load")
+        tries = lay_out(state, looks, "load")
         tries = tries.with_columns(arrivals_per_s=col("load") * col("arrivals_max_per_s"))
-        seen = tries.select("row", "load").with_columns(meets=meets(tries, cautious=cautious))
-        state = narrowed(state, seen)
+        seen = tries.select("row", "load").with_columns(meets=meets_objectives(tries, cautious=cautious))
+        state = narrow_brackets(state, seen)
     return state.select((col("found") * col("arrivals_max_per_s")).alias("slo_requests_per_s")).to_series()
 
 
-def meets(tries: pl.DataFrame, *, cautious: bool) -> pl.Series:
+def meets_objectives(tries: pl.DataFrame, *, cautious: bool) -> pl.Series:
     """Whether both objectives are met at these rates."""
-    rows = settled(
+    rows = run_passes(
         tries.drop("arrivals_max_per_s", strict=False),
         ["ttft_p95_s", "waits_ratio", "utilisation_ratio", *MEANS, *SPREADS],
     )
@@ -168,7 +169,7 @@ def meets(tries: pl.DataFrame, *, cautious: bool) -> pl.Series:
     return rows.select((col("ttft_p95_s") <= col("ttft_slo_s")) & within & holds).to_series()
 
 
-def narrowed(state: pl.DataFrame, seen: pl.DataFrame) -> pl.DataFrame:
+def narrow_brackets(state: pl.DataFrame, seen: pl.DataFrame) -> pl.DataFrame:
     """The brackets between the last load that meets everything and the first that does not."""
     failed = pl.col("load").filter(~col("meets")).min()
     met = (

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 USED = {"limit": pl.String(), "unit": pl.String(), "allowed": pl.Float64(), "used": pl.Float64()}
 
 
-def chosen(options: pl.DataFrame, replicas: Iterable[int]) -> pl.DataFrame:
+def fleet_rows(options: pl.DataFrame, replicas: Iterable[int]) -> pl.DataFrame:
     """The chosen options with their replicas, devices, nodes and cost, in order of demands and cost."""
     count = pl.Series("replicas", list(replicas), pl.Int64)
     rows = options.with_columns(count).filter(col("replicas") > 0)
@@ -51,7 +51,7 @@ def left_without(fleet: pl.DataFrame, demands: pl.DataFrame, rate: str) -> pl.Da
     )
 
 
-def served(fleet: pl.DataFrame, demands: pl.DataFrame) -> pl.DataFrame:
+def supply_of_demands(fleet: pl.DataFrame, demands: pl.DataFrame) -> pl.DataFrame:
     """What each demand gets, and what it costs."""
     sums = fleet.group_by("demand").agg(col("replicas", "devices", "usd_per_hour", "usd_per_month").sum())
     told = demands.join(sums, on="demand", how="left", maintain_order="left")
@@ -67,7 +67,7 @@ def served(fleet: pl.DataFrame, demands: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def used(fleet: pl.DataFrame, limits: Limits) -> pl.DataFrame:
+def use_of_limits(fleet: pl.DataFrame, limits: Limits) -> pl.DataFrame:
     """What the fleet uses of each limit."""
     rows = [
         {
