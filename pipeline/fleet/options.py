@@ -31,9 +31,7 @@ WEIGHTS = ("bf16", "fp8")
 TENSOR_PARALLEL = (1, 2, 4, 8)
 BASE_WORKLOAD = "chat"
 """Whose objectives hold where none are stated."""
-CARRIED = (
-    "node_devices", "tdp_w", "confidence", "tpot_s", "tpot_s_hi", "ttft_s_hi", "ttft_s", "prompt_step_s",
-)  # fmt: skip
+CARRIED = ("node_devices", "tdp_w", "confidence", "tpot_s", "tpot_s_hi", "ttft_s_hi", "ttft_s", "prompt_step_s")
 AT_WORK = ("power_w", "limited_by")
 
 
@@ -53,11 +51,10 @@ class Demand:
 
     def stated(self) -> dict[str, Any]:
         """The facts of the workload that are stated otherwise."""
-        own = {
-            "prompt_tokens": self.prompt_tokens, "output_tokens": self.output_tokens,
-            "ttft_slo_s": self.ttft_p95_s, "tpot_slo_s": self.tpot_p95_s,
-        }  # fmt: skip
-        return dict(self.facts) | {name: value for name, value in own.items() if value is not None}
+        names = ("prompt_tokens", "output_tokens", "ttft_slo_s", "tpot_slo_s")
+        values = (self.prompt_tokens, self.output_tokens, self.ttft_p95_s, self.tpot_p95_s)
+        own = zip(names, values, strict=True)
+        return dict(self.facts) | {name: value for name, value in own if value is not None}
 
 
 @dataclass(frozen=True)
@@ -173,13 +170,19 @@ def device_notes(catalogs: Catalogs, as_of: date, choice: Choice) -> pl.DataFram
 def as_options(rows: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
     """Options as people read them: names as text, lengths as asked for, prices of the choice's site."""
     order = [*KEYS, "slo_requests_per_s", "slo_requests_per_s_lo", "slo_requests_per_s_hi"]
-    told = rows.with_columns(
+    options = rows.with_columns(
         pl.selectors.enum().cast(pl.String),
         load_output_tokens="output_tokens",
         output_tokens="shown_output_tokens",
     )
-    told = told.join(prices, on="accelerator", how="left", maintain_order="left")
-    own = ("load_output_tokens", "accepted_tokens", "cached_prompt_ratio", "whole_ttft_slo_s", "ttft_slo_s",
-           "tpot_slo_s", *TOGETHER, *OWN, "left_s")  # fmt: skip
-    kept = [name for name in (*CARRIED, *AT_WORK, *prices.columns, *own, *INPUTS) if name in told.columns]
-    return told.select(list(dict.fromkeys([*order, *kept])))
+    options = options.join(prices, on="accelerator", how="left", maintain_order="left")
+    own = (
+        "load_output_tokens",
+        "accepted_tokens",
+        "cached_prompt_ratio",
+        "whole_ttft_slo_s",
+        "ttft_slo_s",
+        "tpot_slo_s",
+    )
+    every = (*order, *CARRIED, *AT_WORK, *prices.columns, *own, *TOGETHER, *OWN, "left_s", *INPUTS)
+    return options.select([name for name in dict.fromkeys(every) if name in options.columns])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -89,20 +89,18 @@ def with_prices(rows: pl.DataFrame, plan: FleetPlan, catalogs: Catalogs, as_of: 
     known = rows.join(hosts(frames, as_of), on="accelerator", how="left", maintain_order="left").join(site, how="cross")
     busy = col("utilisation_ratio") * (col("replicas") - col("spare_replicas")) / col("replicas")
     api = plan.api
-    asked = {} if api is None else {
-        "api_usd_per_mtok_input": pl.lit(api.usd_per_mtok_input),
-        "api_usd_per_mtok_cached": pl.lit(api.usd_per_mtok_cached, pl.Float64),
-        "api_usd_per_mtok_output": pl.lit(api.usd_per_mtok_output),
-    }  # fmt: skip
+    prices = {f"api_{name}": pl.lit(price, pl.Float64) for name, price in (asdict(api).items() if api else ())}
     over_time = mean / plan.sizing.requests_per_s  # busy as over the time that is billed
     wanted = [*BILL, *FOOTPRINT, *(BREAK_EVEN if api else ())]
     money = with_money(
         known.with_columns(
-            mean_requests_per_s=pl.lit(mean), working_utilisation_ratio=col("utilisation_ratio"),
-            utilisation_ratio=busy * over_time, **asked,
+            mean_requests_per_s=pl.lit(mean),
+            working_utilisation_ratio=col("utilisation_ratio"),
+            utilisation_ratio=busy * over_time,
+            **prices,
         ),
         wanted,
-    )  # fmt: skip
+    )
     whole = money.with_columns(
         utilisation_ratio=col("working_utilisation_ratio"),
         demand_requests_per_s=pl.lit(plan.sizing.requests_per_s),

@@ -12,7 +12,7 @@ from pipeline.core.errors import UsageError
 from pipeline.estimators.money.fleet import reserve_replicas
 from pipeline.fleet.availability import Redundancy, redundant
 from pipeline.fleet.pools import OWN, add_prefill, reads_in_time
-from pipeline.grid.load import INPUTS, fill_inputs, meets_objectives, under_load
+from pipeline.grid.load import E2E, INPUTS, TPOT, TTFT, fill_inputs, meets_objectives, under_load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -141,16 +141,13 @@ def spread_cv(replicas: pl.Expr, arrival_cv: float) -> pl.Expr:
 
 def as_load(options: pl.DataFrame) -> pl.DataFrame:
     """Options as the load formulas read them: outputs in steps, objectives of steps."""
-    return options.select(*(name for name in INPUTS if name != "output_tokens"), "ttft_slo_s", "tpot_slo_s",
-                          output_tokens="load_output_tokens")  # fmt: skip
+    own = [name for name in INPUTS if name != "output_tokens"]
+    return options.select(*own, "ttft_slo_s", "tpot_slo_s", output_tokens="load_output_tokens")
 
 
 TIGHT = 0.4
 """Share of what a replica can finish below which a p95 hangs on single collisions. Source: study of load."""
-TOLD = (
-    "ttft_loaded_s", "ttft_p50_s", "ttft_p95_s", "ttft_p99_s", "tpot_loaded_s", "tpot_p50_s", "tpot_p95_s",
-    "tpot_p99_s", "e2e_loaded_s", "e2e_p95_s", "running_batch", "load_verdict",
-)  # fmt: skip
+UNDER_LOAD = (*TTFT, *TPOT, *E2E, "running_batch", "load_verdict")
 
 
 def with_latencies(fleets: pl.DataFrame, requests_per_s: float, arrival_cv: float) -> pl.DataFrame:
@@ -160,14 +157,14 @@ def with_latencies(fleets: pl.DataFrame, requests_per_s: float, arrival_cv: floa
         as_load(fleets).with_columns(*shares(working * fleets["load_groups"], requests_per_s, arrival_cv))
     )
     tokens = fleets["accepted_tokens"]
-    told = [seen[name] / tokens if name.startswith("tpot_") else seen[name] for name in TOLD]
+    latencies = [seen[name] / tokens if name.startswith("tpot_") else seen[name] for name in UNDER_LOAD]
     tight = fleets["slo_requests_per_s"] / (seen["arrivals_max_per_s"] * fleets["load_groups"]) < TIGHT
     verdict = (
         pl.when((col("load_verdict") == "stable") & pl.lit(tight))
         .then(pl.lit("tight"))
         .otherwise(col("load_verdict").cast(pl.String))
     )
-    rows = fleets.with_columns(*told, seen["utilisation_ratio"]).with_columns(load_verdict=verdict)
+    rows = fleets.with_columns(*latencies, seen["utilisation_ratio"]).with_columns(load_verdict=verdict)
     if not is_apart(rows):
         return rows
     late = add_prefill(rows, *shares(working * prefill_groups(rows), requests_per_s, arrival_cv))

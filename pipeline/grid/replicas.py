@@ -55,9 +55,9 @@ def replicas(axes: Axes, variation: Variation, more: Sequence[str] = (), at_work
     Numbers are of one data-parallel group, which gets its share of arrivals. Workloads are served
     in a closed loop or not at all: static ones are left out.
     """
-    looked = probe_plans(axes, variation, [*more, *at_work])
+    probes = probe_plans(axes, variation, [*more, *at_work])
     keys = [name for name in KEYS if name not in ("prompt_tokens", "output_tokens")]
-    own, long, held, kept = (looked.filter(col("look") == name) for name in LOOKS)
+    own, long, held, kept = (probes.filter(col("look") == name) for name in LOOKS)
     alone = own.filter(col("group_batch") == 1)
     steps = held.pivot("group_batch", index=keys, values="decode_step_s", maintain_order=True)
     steps = steps.rename({str(size): f"decode_{size}_s" for size in LADDER})
@@ -77,10 +77,10 @@ def replicas(axes: Axes, variation: Variation, more: Sequence[str] = (), at_work
 
 LOOKS = ("own", "long", "held", "kept")
 LOOKED_AT = (
-    "decode_step_s", "batch_max", "ttft_s", "sequences_max", "batched_tokens_max", "asked_batched_tokens_max",
-    "chunk_tokens", "accepted_tokens", "cached_prompt_ratio", "engine_prefills_first", "engine_reserves_kv",
-    "engine_first_token_steps", "ttft_slo_s", "tpot_slo_s",
-)  # fmt: skip
+    *("decode_step_s", "batch_max", "ttft_s", "sequences_max", "batched_tokens_max", "asked_batched_tokens_max"),
+    *("chunk_tokens", "accepted_tokens", "cached_prompt_ratio", "engine_prefills_first", "engine_reserves_kv"),
+    *("engine_first_token_steps", "ttft_slo_s", "tpot_slo_s"),
+)
 """What a replica under load is made of, besides what a prompt takes to read."""
 
 

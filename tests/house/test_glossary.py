@@ -9,7 +9,7 @@ import pytest
 from pipeline.estimators.book import book
 from pipeline.facts.schema.kinds import SCHEMAS
 from pipeline.fleet.demand import TRAFFIC
-from pipeline.grid.columns import formulas
+from pipeline.grid.columns import formulas, meaning
 from pipeline.grid.load import INPUTS
 from pipeline.grid.schema import FLEET, TABLES
 from tests.support import ROOT
@@ -42,10 +42,7 @@ def test_names_in_the_glossary_exist() -> None:
     assert not named - known
 
 
-def test_a_name_in_several_tables_has_one_description() -> None:
-    """The bill of a row says the same of a replica and of a fleet."""
-    one, fleet = formulas("capacity"), formulas("fleet")
-    for name in ("usd_per_hour", "usd_per_mtok_output"):
-        assert name in FLEET
-        assert one[name].summary == fleet[name].summary
-        assert f"| `{name}` |" in PAGE
+@pytest.mark.parametrize("name", [*TABLES["capacity"].keys() & FLEET.keys()])
+def test_a_name_in_several_tables_has_one_description(name: str) -> None:
+    """The bill of a row, and all else, says the same of a replica and of a fleet."""
+    assert meaning(name, "capacity") == meaning(name, "fleet")

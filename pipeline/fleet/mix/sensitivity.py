@@ -107,21 +107,21 @@ def at_price(
     own = mix.fleet.filter(accelerator=accelerator)
     devices, now = int(own["devices"].sum()), mix.usd_per_hour
     kept = now + (ratio - 1.0) * float(own["usd_per_hour"].sum())
-    told = {"accelerator": accelerator, "price_ratio": ratio, "choice": SAME, "devices": devices,
-            "devices_then": devices, "kept_usd_per_hour": kept, "usd_per_hour": kept, "gap_ratio": 0.0}  # fmt: skip
+    same = (accelerator, ratio, SAME, devices, devices, kept, kept, 0.0)
+    row: dict[str, Any] = dict(zip(PRICES, same, strict=True))
     if not devices and (ratio >= 1.0 or accelerator not in undominated(options, limits)["accelerator"]):
-        return told  # what nobody chose is not chosen for being dearer, nor where others beat it still
+        return row  # what nobody chose is not chosen for being dearer, nor where others beat it still
     fleet, gap = best_at(options, asked, limits, time_limit_s)
     broken = limits.usd_per_hour is not None and kept > limits.usd_per_hour * (1.0 + SAME_RATIO)
     if fleet is None:
         none = {"choice": NONE, "devices_then": 0, "usd_per_hour": None} if broken else {}
-        return told | none | {"gap_ratio": gap}
+        return row | none | {"gap_ratio": gap}
     cost = float(fleet["usd_per_hour"].sum())
     if not broken and cost >= kept * (1.0 - max(SAME_RATIO, mix.gap_ratio)):
-        return told | {"gap_ratio": max(0.0, 1.0 - cost * (1.0 - (gap or 0.0)) / kept) if gap else 0.0}
+        return row | {"gap_ratio": max(0.0, 1.0 - cost * (1.0 - (gap or 0.0)) / kept) if gap else 0.0}
     then = int(fleet.filter(accelerator=accelerator)["devices"].sum())
     choice = FITTING if broken else OTHER
-    return told | {"choice": choice, "devices_then": then, "usd_per_hour": cost, "gap_ratio": gap}
+    return row | {"choice": choice, "devices_then": then, "usd_per_hour": cost, "gap_ratio": gap}
 
 
 def best_at(
@@ -161,7 +161,7 @@ def at_bad_end(mix: Mix, options: pl.DataFrame, demands: pl.DataFrame, limits: L
         .join(cost_of(mix), on="demand", how="left", maintain_order="left")
         .join(then, on="demand", how="left", maintain_order="left")
     )
-    told = rows.select(
+    ends = rows.select(
         "demand",
         "requests_per_s",
         capacity_requests_per_s_lo="capacity_requests_per_s",
@@ -173,7 +173,7 @@ def at_bad_end(mix: Mix, options: pl.DataFrame, demands: pl.DataFrame, limits: L
         usd_per_hour="usd_per_hour",
         usd_per_hour_lo="usd_per_hour_lo",
     )
-    return BadEnd(told, other)
+    return BadEnd(ends, other)
 
 
 def cost_of(mix: Mix) -> pl.DataFrame:
