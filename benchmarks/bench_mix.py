@@ -12,7 +12,7 @@ import time
 import numpy as np
 import polars as pl
 
-from pipeline.fleet.mix.cheapest import solved
+from pipeline.fleet.mix.cheapest import solve_mix
 from pipeline.fleet.mix.limits import Limits, Quota
 from pipeline.fleet.mix.sensitivity import at_bad_end, at_other_prices
 
@@ -35,7 +35,7 @@ def main() -> None:
 def told(seed: int, options: pl.DataFrame, demands: pl.DataFrame, limits: Limits) -> None:
     """One case: the fleet, its sensitivity, and how long each took."""
     began = time.perf_counter()
-    mix = solved(options, demands, limits)
+    mix = solve_mix(options, demands, limits)
     spent = time.perf_counter() - began
     cost = f"{mix.usd_per_hour:9,.2f} USD/h, gap {mix.gap_ratio:.4%}" if mix.is_feasible else mix.problems[0]
     print(f"seed {seed}: {options.height} options, {spent:5.2f} s (under {WITHIN_S:g}: {spent < WITHIN_S}); {cost}")

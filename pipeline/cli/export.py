@@ -18,7 +18,7 @@ from pipeline.cli.options import FILE, option_field, out_option, run_option, sha
 from pipeline.cli.output import ROWS, blaming, flat_cells, talk, write_rows
 from pipeline.cli.runs import connect, resolve_names
 from pipeline.core.errors import UsageError
-from pipeline.fleet.plans import fleets
+from pipeline.fleet.plans import plan_fleets
 from pipeline.publish.focus import NOTES, cost_forecast
 from pipeline.publish.tables import write_xlsx
 from pipeline.publish.workbook.options import export_workbook
@@ -205,7 +205,7 @@ def write_fleet(export: Export, catalogs: Catalogs) -> str:
             file, plan, catalogs, export.as_of, version("capgrid"), command_line(), export.options.lang
         )
         return f"{rows.height:,} accelerators"
-    rows = fleets(plan, catalogs, export.as_of)
+    rows = plan_fleets(plan, catalogs, export.as_of)
     write_rows(rows, file, guarded=True)
     return f"{rows.height:,} fleets"
 

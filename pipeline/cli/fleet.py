@@ -27,10 +27,10 @@ from pipeline.core.errors import PipelineError, UsageError
 from pipeline.core.money import DEFAULT_SITE, MARKETS
 from pipeline.core.units import in_base_units
 from pipeline.fleet.availability import Redundancy, availability_ratio
-from pipeline.fleet.demand import at_rate, demands, of_catalogs, of_trace
+from pipeline.fleet.demand import demands, of_catalogs, of_trace, scale_to_rate
 from pipeline.fleet.options import Choice, Demand
-from pipeline.fleet.plans import ApiPrice, FleetPlan, Rhythm, best_of_each, fleets
-from pipeline.fleet.sizing import Sizing, within
+from pipeline.fleet.plans import ApiPrice, FleetPlan, Rhythm, best_of_each, plan_fleets
+from pipeline.fleet.sizing import Sizing, within_budget
 from pipeline.fleet.trace import read_trace
 from pipeline.grid.replicas import Variation
 
@@ -170,9 +170,9 @@ def fleet_command(
       capgrid fleet --model llama-3.1-70b --requests-per-s 20 --prompt-tokens 2048 --output-tokens 300 --ttft-p95 1s --tpot-p95 50ms
     """  # noqa: D301, E501
     catalogs = api.catalogs(catalogs_folder)
-    rows = fleets(fleet_plan(model, demand, catalogs), catalogs, as_of)
+    rows = plan_fleets(fleet_plan(model, demand, catalogs), catalogs, as_of)
     limits = {catalogs.resolve("accelerator", name): count for name, count in quotas}
-    allowed = within(rows, limits, budget)
+    allowed = within_budget(rows, limits, budget)
     if allowed.is_empty():
         raise PipelineError(why_beyond(rows, limits, budget))
     best = best_of_each(allowed, "accelerator")
@@ -269,7 +269,7 @@ def rhythm_of(options: DemandOptions, name: str, catalogs: Catalogs) -> Rhythm:
     """The traffic of a name: an entry of the catalog, or a file of requests; at the stated rate."""
     path = Path(name)
     traffic = of_trace(read_trace(path), path.stem) if path.is_file() else of_catalogs(catalogs, [name])
-    traffic = at_rate(traffic, options.requests_per_s) if options.requests_per_s else traffic
+    traffic = scale_to_rate(traffic, options.requests_per_s) if options.requests_per_s else traffic
     return Rhythm(traffic, options.growth_months)
 
 

@@ -10,9 +10,9 @@ from pipeline import api
 from pipeline.cli.options import as_of_option, catalogs_option, format_options
 from pipeline.cli.output import as_json, json_value, show, talk
 from pipeline.core.errors import PipelineError
-from pipeline.fleet.mix.cheapest import solved
+from pipeline.fleet.mix.cheapest import solve_mix
 from pipeline.fleet.mix.file import read_mix
-from pipeline.fleet.mix.model import solver
+from pipeline.fleet.mix.model import import_solver
 from pipeline.fleet.mix.options import demands_of, options_of
 from pipeline.fleet.mix.sensitivity import at_bad_end, at_other_prices
 
@@ -98,12 +98,12 @@ def mix(file: str, catalogs_folder: Path | None, as_of: date, shape: str, part: 
     Example:
       capgrid mix example --part fleet
     """  # noqa: D301
-    solver()
+    import_solver()
     catalogs = api.catalogs(catalogs_folder)
     plan = read_mix(file, catalogs)
     options = options_of(plan, catalogs, as_of)
     demands = demands_of(plan, options, catalogs)
-    answer = solved(options, demands, plan.limits)
+    answer = solve_mix(options, demands, plan.limits)
     check_feasible(answer)
     talk(mix_summary(answer, options.height))
     part = "fleet" if part == "all" and shape not in ("table", "json") else part

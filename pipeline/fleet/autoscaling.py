@@ -11,7 +11,7 @@ FLEET = ("traffic", "slo_requests_per_s", "replicas", "spare_replicas", "window_
 ROUTINGS = ("random", "round-robin", "least-outstanding")
 
 
-def needed(requests_per_s: Expr, slo_requests_per_s: Expr) -> Expr:
+def replicas_for_rate(requests_per_s: Expr, slo_requests_per_s: Expr) -> Expr:
     """Replicas that a rate needs: the quotient rounded up, and one at least; unknown where a replica has no rate.
 
     A part in 10^9 is forgiven, so that 30 / 0.1 needs 300.
@@ -35,7 +35,7 @@ def replica_arrival_cv(arrival_cv: Expr, replicas: Expr, routing: str = "random"
     return (arrival_cv**2 / replicas).clip(0.05).sqrt()
 
 
-def autoscaled(fleets: pl.DataFrame, hours: pl.DataFrame, replicas_min: int = 1) -> pl.DataFrame:
+def autoscale(fleets: pl.DataFrame, hours: pl.DataFrame, replicas_min: int = 1) -> pl.DataFrame:
     """Replica-hours of a week: a fleet that follows the hourly profile, against the fixed one.
 
     In each hour the fleet has what the hour's rate needs with `window_factor_ratio` for its bursts and
@@ -56,7 +56,7 @@ def autoscaled(fleets: pl.DataFrame, hours: pl.DataFrame, replicas_min: int = 1)
     if not 0 <= replicas_min <= 10**6:
         raise UsageError(f"fewest replicas = {replicas_min}: a whole number from 0 to 10^6")
     margin = pl.max_horizontal("window_factor_ratio", 1.0) * pl.max_horizontal(col("lag_margin_ratio"), 1.0)
-    asked = needed(col("requests_per_s") * margin, col("slo_requests_per_s")) + col("spare_replicas")
+    asked = replicas_for_rate(col("requests_per_s") * margin, col("slo_requests_per_s")) + col("spare_replicas")
     following = pl.when(col("lag_margin_ratio").is_not_null()).then(pl.max_horizontal(asked, pl.lit(replicas_min)))
     present = pl.when(asked.is_not_null()).then(pl.min_horizontal(following.fill_null(col("replicas")), "replicas"))
     keyed = fleets.select(*FLEET).with_row_index("row")

@@ -161,9 +161,9 @@ def redundant(frame: pl.DataFrame, redundancy: Redundancy) -> pl.DataFrame:
     units = frame.select("replicas_needed", "device_count", room=room, used=ceil_div("device_count", "node_devices"))
     rows = units.with_columns(units=ceil_div("replicas_needed", "room"))
     spares = at_least(redundancy.spare_nodes, rows, "units", spares_for, redundancy)
-    rows = rows.with_columns(kept=zoned(rows, spares, redundancy.zones))
+    rows = rows.with_columns(kept=spread_over_zones(rows, spares, redundancy.zones))
     rows = rows.with_columns(lost=at_least(redundancy.spare_nodes, rows, "kept", losses_of, redundancy))
-    return frame.with_columns(rows.select(**told(redundancy.zones)))
+    return frame.with_columns(rows.select(**fleet_counts(redundancy.zones)))
 
 
 def ceil_div(whole: str | Expr, part: str | int | Expr) -> Expr:
@@ -204,7 +204,7 @@ def at_least(
     return pl.select(pl.max_horizontal(stated, by_target(rows, name, count, available, target))).to_series()
 
 
-def zoned(rows: pl.DataFrame, spares: pl.Series, zones: int) -> pl.Series:
+def spread_over_zones(rows: pl.DataFrame, spares: pl.Series, zones: int) -> pl.Series:
     """Nodes (or sets of nodes) to keep: the same number in each zone, and enough without any one of them."""
     in_zone = ceil_div(col("units") + pl.lit(spares), zones)
     if zones > 1:
@@ -212,7 +212,7 @@ def zoned(rows: pl.DataFrame, spares: pl.Series, zones: int) -> pl.Series:
     return rows.select(zones * in_zone).to_series()
 
 
-def told(zones: int) -> dict[str, Expr]:
+def fleet_counts(zones: int) -> dict[str, Expr]:
     """What a fleet has, from its nodes and what may be lost of them."""
     needed, devices = col("replicas_needed"), col("device_count")
     in_zone = ceil_div(needed + col("lost") * pl.min_horizontal("replicas_needed", "room"), zones)

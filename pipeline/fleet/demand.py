@@ -172,7 +172,7 @@ def traffic_row(said: Mapping[str, Any]) -> pl.DataFrame:
     return pl.DataFrame([row], schema=dict(TRAFFIC))
 
 
-def at_rate(traffic: pl.DataFrame, requests_per_s: float) -> pl.DataFrame:
+def scale_to_rate(traffic: pl.DataFrame, requests_per_s: float) -> pl.DataFrame:
     """The same traffic at another mean rate; its rhythm and its bursts stay as they are."""
     check_rate(requests_per_s)
     return traffic.with_columns(requests_per_s=pl.lit(requests_per_s, pl.Float64))
@@ -242,11 +242,11 @@ def demands(traffic: pl.DataFrame, months: float = 0.0, hours_share: float = 1.0
         requests_per_s_peak=mean * busiest["peak"],
         requests_per_s_plan=base * col("window_factor_ratio"),
         growth_months=pl.lit(months, pl.Float64),
-        plan_note=noted(months, hours_share),
+        plan_note=plan_note(months, hours_share),
     ).drop("requests_per_s", "hour_ratio", "day_ratio", "growth_per_month_ratio", "window_of", "window_note")
 
 
-def noted(months: float, hours_share: float) -> Expr:
+def plan_note(months: float, hours_share: float) -> Expr:
     """How a plan was reached, in words."""
     covered = f"; hours with {100 * hours_share:.4g} % of a week's requests" if hours_share < 1 else ""
     in_hours = pl.when(col("window_of") == "hour").then(pl.lit(covered)).otherwise(pl.lit(""))

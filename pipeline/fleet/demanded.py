@@ -9,7 +9,7 @@ import polars as pl
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import write_parquet
 from pipeline.fleet.options import BASE_WORKLOAD, Choice, Demand
-from pipeline.fleet.plans import FleetPlan, fleets
+from pipeline.fleet.plans import FleetPlan, plan_fleets
 from pipeline.fleet.sizing import Sizing
 from pipeline.grid.replicas import Variation
 from pipeline.grid.schema import TABLES, stored, validated
@@ -26,12 +26,12 @@ LENGTHS = ("prompt_tokens", "output_tokens", "ttft_p95_s", "tpot_p95_s")
 
 def write_fleets(job: Job, catalogs: Catalogs) -> int:
     """Write the fleets of a run, an empty table where its grid demands none; says how many rows."""
-    frame = demanded(job, catalogs)
+    frame = fleets_of_job(job, catalogs)
     write_parquet(frame, job.folder / FILE, {"capgrid.run": job.id})
     return frame.height
 
 
-def demanded(job: Job, catalogs: Catalogs) -> pl.DataFrame:
+def fleets_of_job(job: Job, catalogs: Catalogs) -> pl.DataFrame:
     """The table `fleet`: all options of all demands, each demand's cheapest first."""
     made = [of_demand(said, job, catalogs) for said in job.grid.fleets]
     frames = [stored(frame.lazy(), "fleet").collect() for frame in made if frame.height]
@@ -46,7 +46,7 @@ def of_demand(said: Mapping[str, Any], job: Job, catalogs: Catalogs) -> pl.DataF
     sizing = Sizing(float(said["requests_per_s"]), arrival_cv=spread.arrival_cv)
     choice = Choice(market=job.grid.market, clouds=job.grid.clouds)
     try:
-        return fleets(FleetPlan(demand, sizing, choice), catalogs, job.as_of)
+        return plan_fleets(FleetPlan(demand, sizing, choice), catalogs, job.as_of)
     except PipelineError:
         return pl.DataFrame()
 

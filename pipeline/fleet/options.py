@@ -54,11 +54,10 @@ class Demand:
 
     def stated(self) -> dict[str, Any]:
         """The facts of the workload that are stated otherwise."""
-        own = {
-            "prompt_tokens": self.prompt_tokens, "output_tokens": self.output_tokens,
-            "ttft_slo_s": self.ttft_p95_s, "tpot_slo_s": self.tpot_p95_s,
-        }  # fmt: skip
-        return dict(self.facts) | {name: value for name, value in own.items() if value is not None}
+        names = ("prompt_tokens", "output_tokens", "ttft_slo_s", "tpot_slo_s")
+        values = (self.prompt_tokens, self.output_tokens, self.ttft_p95_s, self.tpot_p95_s)
+        own = zip(names, values, strict=True)
+        return dict(self.facts) | {name: value for name, value in own if value is not None}
 
 
 @dataclass(frozen=True)
@@ -103,7 +102,7 @@ def options_for(demand: Demand, choice: Choice, catalogs: Catalogs, as_of: date)
             f"{slo['tpot_slo_s']:g} s, even at one request at a time. Loosen the objective, or allow more devices "
             "(--tp, --pp), formats (--weights) or accelerators."
         )
-    return named(rated, device_notes(catalogs, as_of, choice))
+    return as_options(rated, device_notes(catalogs, as_of, choice))
 
 
 def as_one(rows: pl.DataFrame) -> pl.DataFrame:
@@ -121,7 +120,7 @@ def demand_axes(demand: Demand, choice: Choice, catalogs: Catalogs, as_of: date)
     model = catalogs.resolve("model", demand.model)
     names: dict[str, Any] = {
         "accelerators": select(catalogs, "accelerator", choice.accelerators),
-        "weights": select(catalogs, "format", choice.weights or published(model, catalogs)),
+        "weights": select(catalogs, "format", choice.weights or native_weights(model, catalogs)),
         "kv": select(catalogs, "format", choice.kv),
         "engines": select(catalogs, "engine", choice.engines),
         "workloads": (catalogs.resolve("workload", demand.workload),),
@@ -137,7 +136,7 @@ def demand_axes(demand: Demand, choice: Choice, catalogs: Catalogs, as_of: date)
     return axes
 
 
-def published(model: str, catalogs: Catalogs) -> Sequence[str]:
+def native_weights(model: str, catalogs: Catalogs) -> Sequence[str]:
     """The number formats to consider for a model: its own where it is published quantised."""
     own = catalogs.frames["model"].filter(col("model") == model)["checkpoint_weights"].item()
     return (own,) if own and own not in ("bf16", "fp16", "fp32") else WEIGHTS
@@ -171,16 +170,22 @@ def device_notes(catalogs: Catalogs, as_of: date, choice: Choice) -> pl.DataFram
     return prices.select("accelerator", "device_usd_per_hour", "price_cloud", "price_date", "price_note")
 
 
-def named(rows: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
+def as_options(rows: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
     """Options as people read them: names as text, lengths as asked for, prices of the choice's site."""
     order = [*KEYS, "slo_requests_per_s", "slo_requests_per_s_lo", "slo_requests_per_s_hi"]
-    told = rows.with_columns(
+    options = rows.with_columns(
         pl.selectors.enum().cast(pl.String),
         load_output_tokens="output_tokens",
         output_tokens="shown_output_tokens",
     )
-    told = told.join(prices, on="accelerator", how="left", maintain_order="left")
-    own = ("load_output_tokens", "accepted_tokens", "cached_prompt_ratio", "whole_ttft_slo_s", "ttft_slo_s",
-           "tpot_slo_s", *TOGETHER, *OWN, "left_s")  # fmt: skip
-    kept = [name for name in (*CARRIED, *AT_WORK, *prices.columns, *own, *INPUTS) if name in told.columns]
-    return told.select(list(dict.fromkeys([*order, *kept])))
+    options = options.join(prices, on="accelerator", how="left", maintain_order="left")
+    own = (
+        "load_output_tokens",
+        "accepted_tokens",
+        "cached_prompt_ratio",
+        "whole_ttft_slo_s",
+        "ttft_slo_s",
+        "tpot_slo_s",
+    )
+    every = (*order, *CARRIED, *AT_WORK, *prices.columns, *own, *TOGETHER, *OWN, "left_s", *INPUTS)
+    return options.select([name for name in dict.fromkeys(every) if name in options.columns])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -12,10 +12,10 @@ from pipeline.core.money import HOURS_PER_MONTH
 from pipeline.estimators.money.fleet import BILL, BREAK_EVEN, FOOTPRINT, with_money
 from pipeline.facts.owned import host_power, site_of
 from pipeline.facts.prices import interruption_ratio
-from pipeline.fleet.autoscaling import autoscaled
+from pipeline.fleet.autoscaling import autoscale
 from pipeline.fleet.demand import week
 from pipeline.fleet.options import Choice, Demand, options_for
-from pipeline.fleet.sizing import TIES, Sizing, sized
+from pipeline.fleet.sizing import TIES, Sizing, size_fleets
 from pipeline.grid.schema import FLEET
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class FleetPlan:
     rhythm: Rhythm | None = None
 
 
-def fleets(plan: FleetPlan, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
+def plan_fleets(plan: FleetPlan, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
     """Every fleet that meets the objective, cheapest first, those without a price last: the columns of FLEET.
 
     With the price of an API the columns of BREAK_EVEN stand behind them, with a rhythm those of AUTOSCALED.
@@ -69,19 +69,19 @@ def fleets(plan: FleetPlan, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
     """
     options = options_for(plan.demand, plan.choice, catalogs, as_of)
     reserve = interruption_ratio(catalogs.frames, plan.choice.market)
-    rows = priced(sized(options, plan.sizing, reserve), plan, catalogs, as_of)
-    return rows if plan.rhythm is None else following(rows, plan.rhythm)
+    rows = with_prices(size_fleets(options, plan.sizing, reserve), plan, catalogs, as_of)
+    return rows if plan.rhythm is None else with_autoscaling(rows, plan.rhythm)
 
 
-def following(rows: pl.DataFrame, rhythm: Rhythm) -> pl.DataFrame:
+def with_autoscaling(rows: pl.DataFrame, rhythm: Rhythm) -> pl.DataFrame:
     """Fleets with what they would cost if replicas came and went with the hours: the columns of AUTOSCALED."""
     carried = rhythm.traffic.select("traffic", "window_factor_ratio", "lag_margin_ratio")
-    scaled = autoscaled(rows.join(carried, how="cross"), week(rhythm.traffic, rhythm.growth_months))
+    scaled = autoscale(rows.join(carried, how="cross"), week(rhythm.traffic, rhythm.growth_months))
     cost = col("usd_per_month") * col("autoscaled_ratio")
     return rows.hstack(scaled.with_columns(autoscaled_usd_per_month=cost).select(*AUTOSCALED))
 
 
-def priced(rows: pl.DataFrame, plan: FleetPlan, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
+def with_prices(rows: pl.DataFrame, plan: FleetPlan, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
     """Sized fleets with what they cost and what they take from the socket, in order of cost."""
     frames = catalogs.frames
     mean = plan.mean_requests_per_s or plan.sizing.requests_per_s
@@ -91,20 +91,18 @@ def priced(rows: pl.DataFrame, plan: FleetPlan, catalogs: Catalogs, as_of: date)
     )
     busy = col("utilisation_ratio") * (col("replicas") - col("spare_replicas")) / col("replicas")
     api = plan.api
-    asked = {} if api is None else {
-        "api_usd_per_mtok_input": pl.lit(api.usd_per_mtok_input),
-        "api_usd_per_mtok_cached": pl.lit(api.usd_per_mtok_cached, pl.Float64),
-        "api_usd_per_mtok_output": pl.lit(api.usd_per_mtok_output),
-    }  # fmt: skip
+    prices = {f"api_{name}": pl.lit(price, pl.Float64) for name, price in (asdict(api).items() if api else ())}
     over_time = mean / plan.sizing.requests_per_s  # busy as over the time that is billed
     wanted = [*BILL, *FOOTPRINT, *(BREAK_EVEN if api else ())]
     money = with_money(
         known.with_columns(
-            mean_requests_per_s=pl.lit(mean), working_utilisation_ratio=col("utilisation_ratio"),
-            utilisation_ratio=busy * over_time, **asked,
+            mean_requests_per_s=pl.lit(mean),
+            working_utilisation_ratio=col("utilisation_ratio"),
+            utilisation_ratio=busy * over_time,
+            **prices,
         ),
         wanted,
-    )  # fmt: skip
+    )
     whole = money.with_columns(
         utilisation_ratio=col("working_utilisation_ratio"),
         demand_requests_per_s=pl.lit(plan.sizing.requests_per_s),

@@ -64,10 +64,11 @@ def as_decoders(rows: pl.DataFrame) -> pl.DataFrame:
     """Workers that prompts reach with their cache; what a prompt alone costs stays beside, as `own_...`."""
     return rows.with_columns(
         col("prompt_token_s", "prompt_pair_s").name.prefix("own_"),
-        whole_ttft_slo_s="ttft_slo_s", ttft_slo_s=col("ttft_slo_s") - col("prompt_step_s"),
+        whole_ttft_slo_s="ttft_slo_s",
+        ttft_slo_s=col("ttft_slo_s") - col("prompt_step_s"),
         ttft_floor_s=col("ttft_floor_s") - col("prompt_step_s"),
         **{name: pl.lit(value) for name, value in NO_PROMPT.items()},
-    )  # fmt: skip
+    )
 
 
 def prefill_rate(rows: pl.DataFrame, slower: pl.Expr) -> pl.Series:
@@ -87,8 +88,8 @@ def stage(rows: pl.DataFrame, arrivals_per_s: pl.Expr, wanted: list[str]) -> pl.
     own = [col(name).alias(name.removeprefix("own_")) for name in OWN]
     asked = rows.with_columns(*own, prefill_arrivals_per_s=arrivals_per_s)
     book = load_book()
-    told = evaluate(asked.lazy(), in_order(book, wanted, set(asked.columns))).select(wanted).collect()
-    return rows.hstack(told)
+    made = evaluate(asked.lazy(), in_order(book, wanted, set(asked.columns))).select(wanted).collect()
+    return rows.hstack(made)
 
 
 def of_both(rows: pl.DataFrame) -> pl.DataFrame:
@@ -105,9 +106,9 @@ def of_both(rows: pl.DataFrame) -> pl.DataFrame:
     ordered = asked.sort("plan", "workers", yielded, descending=[False, False, True], maintain_order=True)
     best = yielded.cum_max().shift(1).over("plan").fill_null(0.0)
     kept = ordered.filter(yielded > best * 1.001)
-    return kept.with_columns(
-        device_count=col("device_count") * col("workers"), load_groups=col("dp") * y
-    ).drop("plan", "workers")  # fmt: skip
+    return kept.with_columns(device_count=col("device_count") * col("workers"), load_groups=col("dp") * y).drop(
+        "plan", "workers"
+    )
 
 
 def reads_in_time(options: pl.DataFrame, arrivals_per_s: pl.Series, arrival_cv: pl.Series) -> pl.Series:
@@ -116,7 +117,7 @@ def reads_in_time(options: pl.DataFrame, arrivals_per_s: pl.Series, arrival_cv: 
     return stage(asked, col("rate"), STAGE).select(col("prefill_p95_s") <= col("left_s")).to_series()
 
 
-def with_prefill(fleets: pl.DataFrame, arrivals_per_s: pl.Series, arrival_cv: pl.Series) -> pl.DataFrame:
+def add_prefill(fleets: pl.DataFrame, arrivals_per_s: pl.Series, arrival_cv: pl.Series) -> pl.DataFrame:
     """Fleets whose times to first token begin at the prefill workers, each of which gets so many prompts."""
     asked = fleets.select("prompt_step_s", *OWN, *LENGTHS).with_columns(
         arrival_cv.alias("arrival_cv"), arrivals_per_s.alias("rate")

@@ -11,8 +11,8 @@ from polars import col
 from pipeline.core.errors import UsageError
 from pipeline.estimators.money.fleet import reserve_replicas
 from pipeline.fleet.availability import Redundancy, redundant
-from pipeline.fleet.pools import OWN, reads_in_time, with_prefill
-from pipeline.grid.load import INPUTS, complete, meets, under_load
+from pipeline.fleet.pools import OWN, add_prefill, reads_in_time
+from pipeline.grid.load import E2E, INPUTS, TPOT, TTFT, fill_inputs, meets_objectives, under_load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +53,7 @@ class Sizing:
         return planned if planned is not None else self.requests_per_s * (1.0 + self.headroom_ratio)
 
 
-def sized(options: pl.DataFrame, sizing: Sizing, interruption_ratio: float = 0.0) -> pl.DataFrame:
+def size_fleets(options: pl.DataFrame, sizing: Sizing, interruption_ratio: float = 0.0) -> pl.DataFrame:
     """Options as fleets: replicas rounded up, spares, devices, nodes, and what requests see.
 
     Args:
@@ -73,7 +73,7 @@ def sized(options: pl.DataFrame, sizing: Sizing, interruption_ratio: float = 0.0
     )
     rows = redundant(rows, sizing.redundancy)
     rows = rows.with_columns(spare_replicas=col("replicas") - col("working_replicas"))
-    return loaded(rows, sizing.requests_per_s, sizing.arrival_cv).drop("replicas_needed", "node_replicas")
+    return with_latencies(rows, sizing.requests_per_s, sizing.arrival_cv).drop("replicas_needed", "node_replicas")
 
 
 def replicas_needed(options: pl.DataFrame, planned_per_s: float, arrival_cv: float) -> pl.Series:
@@ -90,16 +90,16 @@ def replicas_needed(options: pl.DataFrame, planned_per_s: float, arrival_cv: flo
     low, high = (even - 1 if arrival_cv > 1 else even * 0), even
     enough = carries(options, high, planned_per_s, arrival_cv)
     while not enough.all() and (high < MOST_REPLICAS).all():  # with more replicas bursts thin out
-        low, high = chosen(enough, low, high), chosen(enough, high, high * 2)
+        low, high = pick(enough, low, high), pick(enough, high, high * 2)
         enough = carries(options, high, planned_per_s, arrival_cv)
     while ((high - low) > 1).any():
         middle = (low + high + 1) // 2  # of a bracket that is closed already: its upper end, which is enough
         enough = carries(options, middle, planned_per_s, arrival_cv)
-        low, high = chosen(enough, low, middle), chosen(enough, middle, high)
+        low, high = pick(enough, low, middle), pick(enough, middle, high)
     return high.clip(1).alias("working_replicas")
 
 
-def chosen(holds: pl.Series, then: pl.Series, otherwise: pl.Series) -> pl.Series:
+def pick(holds: pl.Series, then: pl.Series, otherwise: pl.Series) -> pl.Series:
     """One series or the other, row by row."""
     return then.zip_with(holds, otherwise)
 
@@ -112,10 +112,10 @@ def whole_up(exact: pl.Series) -> pl.Series:
 def carries(options: pl.DataFrame, count: pl.Series, planned_per_s: float, arrival_cv: float) -> pl.Series:
     """Whether so many replicas carry the rate within the objective, each with its share of the bursts."""
     share, uneven = shares(count * options["load_groups"], planned_per_s, arrival_cv)
-    holds = meets(complete(as_load(options)).with_columns(share, uneven), cautious=True)
+    holds = meets_objectives(fill_inputs(as_load(options)).with_columns(share, uneven), cautious=True)
     if not is_apart(options):
         return holds
-    return holds & reads_in_time(options, *shares(count * readers(options), planned_per_s, arrival_cv))
+    return holds & reads_in_time(options, *shares(count * prefill_groups(options), planned_per_s, arrival_cv))
 
 
 def shares(groups: pl.Series, requests_per_s: float, arrival_cv: float) -> tuple[pl.Series, pl.Series]:
@@ -129,7 +129,7 @@ def is_apart(options: pl.DataFrame) -> bool:
     return "left_s" in options.columns
 
 
-def readers(options: pl.DataFrame) -> pl.Series:
+def prefill_groups(options: pl.DataFrame) -> pl.Series:
     """Groups of the prefill workers of one replica."""
     return options["prefill_workers"] * options["dp"]
 
@@ -141,40 +141,37 @@ def spread_cv(replicas: pl.Expr, arrival_cv: float) -> pl.Expr:
 
 def as_load(options: pl.DataFrame) -> pl.DataFrame:
     """Options as the load formulas read them: outputs in steps, objectives of steps."""
-    return options.select(*(name for name in INPUTS if name != "output_tokens"), "ttft_slo_s", "tpot_slo_s",
-                          output_tokens="load_output_tokens")  # fmt: skip
+    own = [name for name in INPUTS if name != "output_tokens"]
+    return options.select(*own, "ttft_slo_s", "tpot_slo_s", output_tokens="load_output_tokens")
 
 
 TIGHT = 0.4
 """Share of what a replica can finish below which a p95 hangs on single collisions. Source: study of load, section 4."""
-TOLD = (
-    "ttft_loaded_s", "ttft_p50_s", "ttft_p95_s", "ttft_p99_s", "tpot_loaded_s", "tpot_p50_s", "tpot_p95_s",
-    "tpot_p99_s", "e2e_loaded_s", "e2e_p95_s", "running_batch", "load_verdict",
-)  # fmt: skip
+UNDER_LOAD = (*TTFT, *TPOT, *E2E, "running_batch", "load_verdict")
 
 
-def loaded(fleets: pl.DataFrame, requests_per_s: float, arrival_cv: float) -> pl.DataFrame:
+def with_latencies(fleets: pl.DataFrame, requests_per_s: float, arrival_cv: float) -> pl.DataFrame:
     """Fleets with what their requests see, and how busy their working replicas are."""
     working = fleets["working_replicas"]
     seen = under_load(
         as_load(fleets).with_columns(*shares(working * fleets["load_groups"], requests_per_s, arrival_cv))
     )
     tokens = fleets["accepted_tokens"]
-    told = [seen[name] / tokens if name.startswith("tpot_") else seen[name] for name in TOLD]
+    latencies = [seen[name] / tokens if name.startswith("tpot_") else seen[name] for name in UNDER_LOAD]
     tight = fleets["slo_requests_per_s"] / (seen["arrivals_max_per_s"] * fleets["load_groups"]) < TIGHT
     verdict = (
         pl.when((col("load_verdict") == "stable") & pl.lit(tight))
         .then(pl.lit("tight"))
         .otherwise(col("load_verdict").cast(pl.String))
     )
-    rows = fleets.with_columns(*told, seen["utilisation_ratio"]).with_columns(load_verdict=verdict)
+    rows = fleets.with_columns(*latencies, seen["utilisation_ratio"]).with_columns(load_verdict=verdict)
     if not is_apart(rows):
         return rows
-    late = with_prefill(rows, *shares(working * readers(rows), requests_per_s, arrival_cv))
+    late = add_prefill(rows, *shares(working * prefill_groups(rows), requests_per_s, arrival_cv))
     return late.with_columns(ttft_slo_s="whole_ttft_slo_s", **{name[4:]: col(name) for name in OWN})
 
 
-def within(fleets: pl.DataFrame, quotas: Mapping[str, int], budget_usd_per_hour: float | None) -> pl.DataFrame:
+def within_budget(fleets: pl.DataFrame, quotas: Mapping[str, int], budget_usd_per_hour: float | None) -> pl.DataFrame:
     """Fleets that quotas of devices and a budget allow; those without a price break every budget."""
     allowed = pl.lit(True)
     for accelerator, devices in quotas.items():

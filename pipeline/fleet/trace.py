@@ -49,22 +49,25 @@ def read_trace(path: Path) -> pl.DataFrame:
         PipelineError: a file that cannot be read, a column that is missing, ambiguous or no number, a
             length below one token, fewer than two arrivals; with the file and the row.
     """
-    rows = read_rows(path)
+    rows = read_trace_file(path)
     names = {name.strip().casefold(): name for name in reversed(rows.columns)}
-    arrival, prompt = found(path, names, ARRIVALS, "arrival_s"), found(path, names, PROMPTS, "prompt_tokens")
-    output = found(path, names, OUTPUTS, "output_tokens")
+    arrival, prompt = (
+        find_column(path, names, ARRIVALS, "arrival_s"),
+        find_column(path, names, PROMPTS, "prompt_tokens"),
+    )
+    output = find_column(path, names, OUTPUTS, "output_tokens")
     unit = ARRIVALS[arrival] or PROMPTS[prompt]
     trace = pl.DataFrame(
         {
             "arrival_s": arrivals(path, rows[names[arrival]], unit),
-            "prompt_tokens": lengths(path, rows[names[prompt]]),
-            "output_tokens": lengths(path, rows[names[output]]),
+            "prompt_tokens": token_counts(path, rows[names[prompt]]),
+            "output_tokens": token_counts(path, rows[names[output]]),
         }
     ).sort("arrival_s", maintain_order=True)
-    return checked(path, trace.with_columns(col("arrival_s") - col("arrival_s").first()))
+    return check_trace(path, trace.with_columns(col("arrival_s") - col("arrival_s").first()))
 
 
-def read_rows(path: Path) -> pl.DataFrame:
+def read_trace_file(path: Path) -> pl.DataFrame:
     """One file, every column of a CSV as text."""
     try:
         if path.suffix == ".parquet":
@@ -76,7 +79,7 @@ def read_rows(path: Path) -> pl.DataFrame:
         raise PipelineError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
 
 
-def found(path: Path, names: Mapping[str, str], known: Sequence[str] | Mapping[str, object], wanted: str) -> str:
+def find_column(path: Path, names: Mapping[str, str], known: Sequence[str] | Mapping[str, object], wanted: str) -> str:
     """The first known name of a column that a file has."""
     for name in known:
         if name in names:
@@ -91,18 +94,18 @@ def arrivals(path: Path, said: pl.Series, unit_s: float | None) -> pl.Series:
     """Seconds, from numbers in a unit that is known, or from dates with times."""
     if isinstance(said.dtype, pl.Datetime | pl.Date):
         return seconds_of(path, said, said)
-    numbers = numbers_of(path, said)
+    numbers = as_numbers(path, said)
     if numbers.head(1).is_null().any():
         return seconds_of(path, said, calendar(said.cast(pl.String)))
     if unit_s is None:
         raise PipelineError(
             f"{path}: {said.name} holds numbers: seconds or milliseconds? Name it arrival_s or arrival_ms"
         )
-    refuse(path, said, numbers.is_null() | ~numbers.is_finite(), "is not a time")
+    refuse_rows(path, said, numbers.is_null() | ~numbers.is_finite(), "is not a time")
     return numbers * unit_s
 
 
-def numbers_of(path: Path, said: pl.Series) -> pl.Series:
+def as_numbers(path: Path, said: pl.Series) -> pl.Series:
     """A column of numbers or of texts as numbers; nothing where a text is none."""
     if not (said.dtype.is_numeric() or said.dtype == pl.String):
         raise PipelineError(f"{path}: column '{said.name}' holds {said.dtype}, not numbers")
@@ -119,17 +122,17 @@ def calendar(said: pl.Series) -> pl.Series:
 
 def seconds_of(path: Path, said: pl.Series, moments: pl.Series) -> pl.Series:
     """Seconds since 1970 of moments, if every one of them is known."""
-    refuse(path, said, moments.is_null(), "is neither a number nor a date with a time")
+    refuse_rows(path, said, moments.is_null(), "is neither a number nor a date with a time")
     return moments.dt.epoch("us") / 1e6
 
 
-def lengths(path: Path, said: pl.Series) -> pl.Series:
+def token_counts(path: Path, said: pl.Series) -> pl.Series:
     """Whole numbers of tokens, one or more; a request that failed has no place in a trace."""
-    numbers = numbers_of(path, said)
-    refuse(
+    numbers = as_numbers(path, said)
+    refuse_rows(
         path, said, (numbers.is_null() | (numbers != numbers.floor()) | ~numbers.is_finite()), "is not a whole number"
     )
-    refuse(
+    refuse_rows(
         path,
         said,
         (numbers < 1) | (numbers > LONGEST_TOKENS),
@@ -138,14 +141,14 @@ def lengths(path: Path, said: pl.Series) -> pl.Series:
     return numbers.cast(pl.Int64)
 
 
-def refuse(path: Path, said: pl.Series, wrong: pl.Series, why: str) -> None:
+def refuse_rows(path: Path, said: pl.Series, wrong: pl.Series, why: str) -> None:
     """Raise where something is wrong, with the first row of it."""
     if wrong.any():
         place = wrong.arg_true()[0]
         raise PipelineError(f"{path}: row {place + 1}: {said.name} = {str(said[place])[:80]!r} {why}")
 
 
-def checked(path: Path, trace: pl.DataFrame) -> pl.DataFrame:
+def check_trace(path: Path, trace: pl.DataFrame) -> pl.DataFrame:
     """The trace, if a rate can be read from it."""
     span = float(trace["arrival_s"].max() or 0.0)  # type: ignore[arg-type]
     if trace.height < 2 or span <= 0:  # noqa: PLR2004
@@ -187,7 +190,7 @@ def statistics_of(trace: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def counts(trace: pl.DataFrame, width_s: float) -> pl.Series:
+def window_counts(trace: pl.DataFrame, width_s: float) -> pl.Series:
     """Requests of every window that has any, fewest first; windows begin at the first arrival."""
     window = ((col("arrival_s") - col("arrival_s").first()) / width_s).floor().cast(pl.Int64)
     return trace.group_by(window).len()["len"].sort().cast(pl.Int64)
@@ -199,7 +202,7 @@ def seen_per_s(trace: pl.DataFrame, width_s: float, share: float) -> float:
     The busier a window, the more requests are in it: this is a percentile of requests, not of time.
     Source: study of load, section 5 (the rule that was short in none of 16 replays).
     """
-    each = counts(trace, width_s)
+    each = window_counts(trace, width_s)
     rank = each.cum_sum().search_sorted(share * trace.height * (1 - 1e-12))
     return float(each[min(int(rank), len(each) - 1)]) / min(width_s, span_s(trace))
 
@@ -219,13 +222,15 @@ def rates(trace: pl.DataFrame, widths_s: Sequence[float], share: float) -> Itera
     """A row of `windows` for each width."""
     mean = (trace.height - 1) / span_s(trace)
     for width in widths_s:
-        each, seen = counts(trace, width), seen_per_s(trace, width, share)
+        each, seen = window_counts(trace, width), seen_per_s(trace, width, share)
         total = int(span_s(trace) // width) + 1
-        of_time = {f"requests_per_s_{name}": ranked(each, total, part) / width for name, part in PERCENTILES.items()}
+        of_time = {
+            f"requests_per_s_{name}": window_percentile(each, total, part) / width for name, part in PERCENTILES.items()
+        }
         yield {"window_s": float(width), **of_time, "requests_per_s_seen": seen, "peak_factor_ratio": seen / mean}
 
 
-def ranked(each: pl.Series, total: int, part: float) -> int:
+def window_percentile(each: pl.Series, total: int, part: float) -> int:
     """A percentile of windows by nearest rank, of which those that are not listed are empty."""
     place = max(-int(-part * total // 1), 1) - (total - len(each)) - 1
     return int(each[min(place, len(each) - 1)]) if place >= 0 else 0

@@ -14,7 +14,7 @@ from polars import Expr, col
 
 from pipeline.core.quantity import entered
 from pipeline.grid.axes import KEYS
-from pipeline.grid.load import largest_rate, settled
+from pipeline.grid.load import largest_rate, run_passes
 from pipeline.grid.plan import by_grain
 from pipeline.grid.tables import book_for
 
@@ -55,9 +55,9 @@ def replicas(axes: Axes, variation: Variation, more: Sequence[str] = (), at_work
     Numbers are of one data-parallel group, which gets its share of arrivals. Workloads are served
     in a closed loop or not at all: static ones are left out.
     """
-    looked = looks(axes, variation, [*more, *at_work])
+    probes = probe_plans(axes, variation, [*more, *at_work])
     keys = [name for name in KEYS if name not in ("prompt_tokens", "output_tokens")]
-    own, long, held, kept = (looked.filter(col("look") == name) for name in LOOKS)
+    own, long, held, kept = (probes.filter(col("look") == name) for name in LOOKS)
     alone = own.filter(col("group_batch") == 1)
     steps = held.pivot("group_batch", index=keys, values="decode_step_s", maintain_order=True)
     steps = steps.rename({str(size): f"decode_{size}_s" for size in LADDER})
@@ -77,14 +77,14 @@ def replicas(axes: Axes, variation: Variation, more: Sequence[str] = (), at_work
 
 LOOKS = ("own", "long", "held", "kept")
 LOOKED_AT = (
-    "decode_step_s", "batch_max", "ttft_s", "sequences_max", "batched_tokens_max", "asked_batched_tokens_max",
-    "chunk_tokens", "accepted_tokens", "cached_prompt_ratio", "engine_prefills_first", "engine_reserves_kv",
-    "engine_first_token_steps", "ttft_slo_s", "tpot_slo_s",
-)  # fmt: skip
+    *("decode_step_s", "batch_max", "ttft_s", "sequences_max", "batched_tokens_max", "asked_batched_tokens_max"),
+    *("chunk_tokens", "accepted_tokens", "cached_prompt_ratio", "engine_prefills_first", "engine_reserves_kv"),
+    *("engine_first_token_steps", "ttft_slo_s", "tpot_slo_s"),
+)
 """What a replica under load is made of, besides what a prompt takes to read."""
 
 
-def looks(axes: Axes, variation: Variation, more: Sequence[str]) -> pl.DataFrame:
+def probe_plans(axes: Axes, variation: Variation, more: Sequence[str]) -> pl.DataFrame:
     """All plans at the batches of the ladder, at four kinds of length."""
     workloads = axes["workload"].filter(~col("is_static"))
     twice = 1.0 + variation.output_cv**2
@@ -165,6 +165,6 @@ def with_largest_rate(rows: pl.DataFrame) -> pl.DataFrame:
     rates = rows.with_columns(arrivals_per_s=largest_rate(rows, rounds=COARSE)).with_columns(
         col("arrivals_per_s").clip(1e-9)
     )
-    running = settled(rates, ["running_batch"])["running_batch"]
+    running = run_passes(rates, ["running_batch"])["running_batch"]
     rows = with_line(rows.with_columns(drawn_at=running), col("drawn_at")).drop("drawn_at")
     return rows.with_columns(group_slo_requests_per_s=largest_rate(rows))

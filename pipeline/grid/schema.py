@@ -149,8 +149,8 @@ DESCRIBED = {
 OF_FLEET = {
     # what no formula makes of the table `fleet`
     "demand_requests_per_s": "Rate that the fleet carries, and that its latencies and costs are told at.",
-    "ttft_slo_s": "Objective of the p95 of the time to first token.",
-    "tpot_slo_s": "Objective of the p95 of the time between output tokens.",
+    "ttft_slo_s": "Objective of the time to first token; in `fleet` of its p95.",
+    "tpot_slo_s": "Objective of the time between output tokens; in `fleet` of its p95.",
     "prompt_tokens": "Mean prompt length.",
     "output_tokens": "Mean output length.",
     "prefill_workers": "Workers of a replica that only read prompts; 0 where a replica does both.",
@@ -166,8 +166,8 @@ OF_FLEET = {
     "holds_at_lo": "Whether all replicas together carry the rate even at the slow end of the bands.",
     "load_verdict": "Whether the closed forms hold: stable; tight (a p95 hangs on single collisions: simulate); "
     "queueing (a queue for places decides: simulate); unstable (it grows without end).",
-    "power_w": "Mean power of the whole fleet, hosts and idle spares included, cooling not.",
-    "limited_by": "What bounds a decode step of a working replica.",
+    "power_w": "Mean power of the row's devices: of a replica while it decodes; of a fleet with hosts and idle spares.",
+    "limited_by": "What bounds a decode step of a replica; memory where it does not fit.",
     "ttft_p50_s": "Time to first token under load that half of the requests stay within.",
     "tpot_p50_s": "Mean time between output tokens that half of the requests stay within.",
     "tpot_p95_s": "Mean time between output tokens that 95 % of requests stay within.",

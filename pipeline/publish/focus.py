@@ -18,8 +18,8 @@ from pipeline.core.errors import PipelineError
 from pipeline.facts.prices import device_prices, interruption_ratio
 from pipeline.fleet.demand import demands
 from pipeline.fleet.options import options_for
-from pipeline.fleet.plans import Rhythm, priced
-from pipeline.fleet.sizing import TIES, sized
+from pipeline.fleet.plans import Rhythm, with_prices
+from pipeline.fleet.sizing import TIES, size_fleets
 
 if TYPE_CHECKING:
     from pipeline.facts.catalog import Catalogs
@@ -67,7 +67,7 @@ def monthly(plan: FleetPlan, catalogs: Catalogs, as_of: date, months: int) -> pl
     reserve = interruption_ratio(catalogs.frames, plan.choice.market)
     grown = [later(plan, k) for k in range(1, months + 1)]
     frames = [
-        priced(sized(options, each.sizing, reserve), each, catalogs, as_of)
+        with_prices(size_fleets(options, each.sizing, reserve), each, catalogs, as_of)
         .drop_nulls("usd_per_hour")
         .with_columns(
             month=pl.lit(first),

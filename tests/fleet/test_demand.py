@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from pipeline.core.errors import CatalogError, PipelineError, UnknownNameError, UsageError
-from pipeline.fleet.autoscaling import autoscaled, needed, replica_arrival_cv
+from pipeline.fleet.autoscaling import autoscale, replica_arrival_cv, replicas_for_rate
 from pipeline.fleet.availability import Redundancy, availability_ratio, losses_of, redundant, smallest_fleet
-from pipeline.fleet.demand import at_rate, at_share, by_hand, demands, of_catalogs, of_trace, week
+from pipeline.fleet.demand import at_share, by_hand, demands, of_catalogs, of_trace, scale_to_rate, week
 from pipeline.fleet.trace import lag_margin_ratio, read_trace, seen_per_s, statistics_of, windows
 from tests.support import catalogs, every
 
@@ -375,7 +375,7 @@ def test_a_trace_is_planned_for_by_its_windows() -> None:
     assert found["requests_per_s_plan"] == pytest.approx(seen_per_s(trace, 5.0, 0.95))
     assert found["requests_per_s_plan"] == pytest.approx(10.0)
     assert (found["prompt_tokens"], found["output_tokens"]) == (100, 10)
-    assert demands(at_rate(traffic, 100.0))["requests_per_s_plan"][0] == pytest.approx(
+    assert demands(scale_to_rate(traffic, 100.0))["requests_per_s_plan"][0] == pytest.approx(
         100 * 10.0 / found["requests_per_s_mean"]
     )
 
@@ -402,9 +402,9 @@ def test_a_larger_share_is_never_a_smaller_plan(factor: float, one: float, other
 def test_more_traffic_never_plans_for_less(rate: float, more: float, months: float, slo: float) -> None:
     """Rate, months of growth: neither shrinks the plan or the fleet."""
     row = by_hand(rate, 100, 10, growth_per_month_ratio=0.03)
-    one, two = demands(row), demands(at_rate(row, min(rate * more, 1e7)), months=months)
+    one, two = demands(row), demands(scale_to_rate(row, min(rate * more, 1e7)), months=months)
     assert one["requests_per_s_plan"][0] <= two["requests_per_s_plan"][0] * (1 + 1e-12)
-    counts = [each.select(needed(pl.col("requests_per_s_plan"), pl.lit(slo))).item() for each in (one, two)]
+    counts = [each.select(replicas_for_rate(pl.col("requests_per_s_plan"), pl.lit(slo))).item() for each in (one, two)]
     assert 1 <= counts[0] <= counts[1]
 
 
@@ -416,7 +416,7 @@ def test_what_no_traffic_has_is_refused() -> None:
         lambda: by_hand(1, 1, 1, peak_factor_ratio=0.5),
         lambda: by_hand(1, 1, 1, peak_factor_ratio=float("inf")),
         lambda: by_hand(1, 1, 1, share=1.0),
-        lambda: at_rate(by_hand(1, 1, 1), -1),
+        lambda: scale_to_rate(by_hand(1, 1, 1), -1),
         lambda: demands(by_hand(1, 1, 1), months=-1),
         lambda: demands(by_hand(1, 1, 1), hours_share=0),
         lambda: week(by_hand(1, 1, 1), months=1e9),
@@ -438,7 +438,7 @@ def following(**said: float | None) -> dict[str, float]:
     usual: dict[str, float | None] = {"slo_requests_per_s": 1.0, "replicas": 16, "spare_replicas": 1,
                                       "window_factor_ratio": 1.5, "lag_margin_ratio": 1.2}  # fmt: skip
     row = pl.DataFrame([{"traffic": "office", **usual, **said}], schema_overrides={"lag_margin_ratio": pl.Float64})
-    return autoscaled(row, hours).row(0, named=True)
+    return autoscale(row, hours).row(0, named=True)
 
 
 def test_a_fleet_that_follows_by_hand() -> None:

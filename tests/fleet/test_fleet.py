@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pipeline.core.errors import PipelineError, UsageError
 from pipeline.fleet.availability import Redundancy
 from pipeline.fleet.options import Choice, Demand, options_for
-from pipeline.fleet.plans import ApiPrice, FleetPlan, best_of_each, fleets
-from pipeline.fleet.sizing import Sizing, replicas_needed, sized, within
+from pipeline.fleet.plans import ApiPrice, FleetPlan, best_of_each, plan_fleets
+from pipeline.fleet.sizing import Sizing, replicas_needed, size_fleets, within_budget
 from pipeline.grid.schema import FLEET, FLEET_LAWS
 from tests.support import AS_OF, catalogs
 
@@ -43,7 +43,7 @@ def options() -> pl.DataFrame:
 
 def fleet(sizing: Sizing, choice: Choice = CHOICE, demand: Demand = DEMAND, **others: Any) -> pl.DataFrame:
     """The fleets of one demand."""
-    return fleets(FleetPlan(demand, sizing, choice, **others), catalogs(), AS_OF)
+    return plan_fleets(FleetPlan(demand, sizing, choice, **others), catalogs(), AS_OF)
 
 
 # ----- rounding
@@ -60,10 +60,12 @@ def test_the_choice_comes_after_rounding_up(options: pl.DataFrame) -> None:
         for name, (size, rate) in rates.items()
     )
     plan = Sizing(27.0, headroom_ratio=0.0, spare_replicas=1)
-    devices = dict(sized(two, plan).select("engine", devices=pl.col("replicas") * pl.col("device_count")).iter_rows())
+    devices = dict(
+        size_fleets(two, plan).select("engine", devices=pl.col("replicas") * pl.col("device_count")).iter_rows()
+    )
     assert devices == {"efficient": 16, "small": 6}
     four = dict(
-        sized(two, Sizing(27.0, headroom_ratio=0.0, spare_replicas=0))
+        size_fleets(two, Sizing(27.0, headroom_ratio=0.0, spare_replicas=0))
         .select("engine", devices=pl.col("replicas") * pl.col("device_count"))
         .iter_rows()
     )
@@ -134,7 +136,7 @@ def test_a_price_never_changes_feasibility(options: pl.DataFrame) -> None:
 
 def test_a_vanishing_rate_sees_an_idle_replica(options: pl.DataFrame) -> None:
     """What the planner says of one sequence alone: TPOT of a batch of one at the mean context."""
-    seen = sized(options, Sizing(1e-6, headroom_ratio=0.0, spare_replicas=0))
+    seen = size_fleets(options, Sizing(1e-6, headroom_ratio=0.0, spare_replicas=0))
     assert (seen["replicas"] == 1).all()
     assert ((seen["tpot_loaded_s"] / options["tpot_s"] - 1).abs() < 0.1).all()
     assert (seen["utilisation_ratio"] < 1e-5).all()
@@ -177,13 +179,13 @@ def test_an_api_price_is_held_against_the_fleet() -> None:
 def test_quotas_and_budgets_leave_out_what_breaks_them() -> None:
     """And what has no price breaks every budget."""
     rows = fleet(Sizing(100.0))
-    small = within(rows, {"h100-sxm-80gb": 3}, None)
+    small = within_budget(rows, {"h100-sxm-80gb": 3}, None)
     assert small.filter(pl.col("accelerator") == "h100-sxm-80gb")["devices"].to_list() == [
         each for each in rows.filter(pl.col("accelerator") == "h100-sxm-80gb")["devices"] if each <= 3
     ]
-    assert within(rows, {}, 1e-9).is_empty()
+    assert within_budget(rows, {}, 1e-9).is_empty()
     unpriced = rows.with_columns(usd_per_hour=pl.lit(None, pl.Float64))
-    assert within(unpriced, {}, 1e9).is_empty()
+    assert within_budget(unpriced, {}, 1e9).is_empty()
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ from click.testing import CliRunner
 from pipeline.cli.main import cli
 from pipeline.core.errors import PipelineError, UsageError
 from pipeline.facts.entries import catalog_files
-from pipeline.fleet.mix.cheapest import RATE, Mix, solved
+from pipeline.fleet.mix.cheapest import RATE, Mix, solve_mix
 from pipeline.fleet.mix.file import read_mix
 from pipeline.fleet.mix.limits import Limits, Quota
-from pipeline.fleet.mix.model import quiet
+from pipeline.fleet.mix.model import silence_stdout
 from pipeline.fleet.mix.options import demands_of, options_of, places_of
 from pipeline.fleet.mix.sensitivity import FITTING, NONE, OTHER, SAME, at_bad_end, at_other_prices
 from tests.support import AS_OF, catalogs
@@ -142,14 +142,14 @@ def cost(mix: Mix) -> tuple[float, int] | None:
 def test_the_answer_is_that_of_trying_all_fleets(seed: int) -> None:
     """Cost and, at one cost, devices are those of the best of all fleets; where there is none, a limit is named."""
     options, demands, limits = drawn(seed)
-    mix = solved(options, demands, limits)
+    mix = solve_mix(options, demands, limits)
     assert cost(mix) == by_trying(options.rows(named=True), demands.rows(named=True), limits)
     assert mix.gap_ratio == 0
 
 
 def test_the_cases_are_of_every_kind() -> None:
     """A test of cases that are all alike would hold nothing true."""
-    answers = [solved(*drawn(seed)) for seed in range(40)]
+    answers = [solve_mix(*drawn(seed)) for seed in range(40)]
     feasible = sum(each.is_feasible for each in answers)
     assert 10 <= feasible <= 35
 
@@ -158,7 +158,7 @@ def test_the_cases_are_of_every_kind() -> None:
 def test_what_is_told_of_a_fleet_adds_up(seed: int) -> None:
     """Demands are carried without their spares, limits kept, and parts sum to the whole."""
     options, demands, limits = drawn(seed)
-    mix = solved(options, demands, limits)
+    mix = solve_mix(options, demands, limits)
     if not mix.is_feasible:
         return
     told = mix.demands
@@ -172,7 +172,7 @@ def test_what_is_told_of_a_fleet_adds_up(seed: int) -> None:
 def test_spares_are_the_largest_replicas() -> None:
     """Ten small replicas and one large one hold without the large one, not without a small one only."""
     options = pl.DataFrame([option("d", "a", 8, 1.0, 10.0), option("d", "b", 1, 1.1, 1.0)])
-    mix = solved(options, pl.DataFrame([demand("d", 10.0, 1)]), Limits())
+    mix = solve_mix(options, pl.DataFrame([demand("d", 10.0, 1)]), Limits())
     assert dict(mix.fleet.select("accelerator", "replicas").iter_rows()) == {"b": 11}
     assert mix.demands["reserve_requests_per_s"].item() == pytest.approx(10.0)
 
@@ -180,7 +180,7 @@ def test_spares_are_the_largest_replicas() -> None:
 def test_of_two_fleets_at_one_price_the_smaller_is_chosen() -> None:
     """One device at 4 and four at 1 cost the same."""
     options = pl.DataFrame([option("d", "a", 4, 1.0, 5.0), option("d", "b", 1, 4.0, 5.0)])
-    mix = solved(options, pl.DataFrame([demand("d", 5.0)]), Limits())
+    mix = solve_mix(options, pl.DataFrame([demand("d", 5.0)]), Limits())
     assert mix.fleet["accelerator"].to_list() == ["b"]
 
 
@@ -192,7 +192,7 @@ def test_more_traffic_is_never_cheaper(seed: int) -> None:
     """What carries more carries less."""
     options, demands, limits = drawn(seed)
     more = demands.with_columns(pl.col("requests_per_s") * 1.3)
-    before, after = cost(solved(options, demands, limits)), cost(solved(options, more, limits))
+    before, after = cost(solve_mix(options, demands, limits)), cost(solve_mix(options, more, limits))
     assert after is None or (before is not None and before[0] <= after[0] + 1e-6)
 
 
@@ -201,8 +201,8 @@ def test_a_looser_quota_is_never_dearer(seed: int) -> None:
     """What fits a quota fits a larger one."""
     options, demands, limits = drawn(seed)
     wider = tuple(Quota(each.devices + 3, each.accelerators, each.clouds) for each in limits.quotas)
-    before = cost(solved(options, demands, limits))
-    after = cost(solved(options, demands, Limits(wider, limits.usd_per_hour, limits.power_w)))
+    before = cost(solve_mix(options, demands, limits))
+    after = cost(solve_mix(options, demands, Limits(wider, limits.usd_per_hour, limits.power_w)))
     assert before is None or (after is not None and after[0] <= before[0] + 1e-6)
 
 
@@ -212,7 +212,7 @@ def test_a_dearer_price_never_changes_what_is_possible(seed: int) -> None:
     options, demands, limits = drawn(seed)
     free = Limits(limits.quotas, None, limits.power_w)
     dearer = options.with_columns(pl.col("device_usd_per_hour") * 7)
-    before, after = cost(solved(options, demands, free)), cost(solved(dearer, demands, free))
+    before, after = cost(solve_mix(options, demands, free)), cost(solve_mix(dearer, demands, free))
     assert (before is None) == (after is None)
     assert before is None or after is None or after[0] == pytest.approx(7 * before[0])
 
@@ -224,7 +224,7 @@ def test_a_dearer_price_never_changes_what_is_possible(seed: int) -> None:
 def test_what_would_have_to_give_way_does(seed: int) -> None:
     """A limit that grows by what is said makes a fleet possible, and one that grows by less does not."""
     options, demands, limits = drawn(seed)
-    mix = solved(options, demands, limits)
+    mix = solve_mix(options, demands, limits)
     if mix.is_feasible:
         return
     asked = options.rows(named=True), demands.rows(named=True)
@@ -257,7 +257,7 @@ def test_the_limit_that_binds_is_named() -> None:
     """Four devices where six are needed; the budget is wide, and growing it does not help."""
     options = pl.DataFrame([option("chat", "h100", 2, 3.0, 5.0)])
     limits = Limits((Quota(4, ("h100",)),), usd_per_hour=1000.0)
-    mix = solved(options, pl.DataFrame([demand("chat", 12.0)]), limits)
+    mix = solve_mix(options, pl.DataFrame([demand("chat", 12.0)]), limits)
     assert mix.problems[0] == "'devices: h100' binds: 6 devices in place of 4 would do, all else as it is"
     assert "'chat' is cut from 12 to 10 requests/s" in mix.problems[1]
     assert mix.limits["needed_alone"].to_list() == [6, None]
@@ -267,7 +267,7 @@ def test_two_limits_that_bind_together_are_named_together() -> None:
     """Neither is enough alone."""
     options = pl.DataFrame([option("chat", "h100", 2, 3.0, 5.0)])
     limits = Limits((Quota(4, ("h100",)),), usd_per_hour=12.0)
-    mix = solved(options, pl.DataFrame([demand("chat", 12.0)]), limits)
+    mix = solve_mix(options, pl.DataFrame([demand("chat", 12.0)]), limits)
     assert mix.limits["needed_alone"].to_list() == [None, None]
     assert mix.limits["needed_together"].to_list() == pytest.approx([6, 18])
     assert mix.problems[0].startswith("no limit is enough alone; together 'devices: h100' 6 devices")
@@ -279,7 +279,7 @@ def test_a_demand_without_options_is_named() -> None:
         [option("a", "h100", 1, 1.0, 1.0), option("b", "h100", 1, None, 1.0), option("c", "h100", 1, 1.0, 0.0)],  # type: ignore[arg-type]
     )
     asked = pl.DataFrame([demand(name, 1.0, accelerators=["l4"] if name == "a" else None) for name in "abcd"])
-    problems = solved(options, asked, Limits()).problems
+    problems = solve_mix(options, asked, Limits()).problems
     assert [problem[:3] for problem in problems] == ["'a'", "'b'", "'c'", "'d'"]
     assert [word in problem for word, problem in zip(["allow", "price", "band", "no plan"], problems, strict=True)] == [
         False, True, True, True,
@@ -293,7 +293,7 @@ def test_a_demand_keeps_to_its_places() -> None:
          [("l4", 1.0, "us"), ("l4", 2.0, "eu"), ("h100", 0.5, "eu"), ("a100", 0.1, "us")]]
     )  # fmt: skip
     asked = pl.DataFrame([demand("d", 3.0, accelerators=["l4", "h100"], regions=["eu"])])
-    mix = solved(options, asked, Limits())
+    mix = solve_mix(options, asked, Limits())
     assert mix.fleet.select("accelerator", "region", "replicas").rows() == [("h100", "eu", 3)]
 
 
@@ -308,7 +308,7 @@ def three() -> Case:
 
 def test_other_prices_tell_whether_the_choice_stands() -> None:
     """A dearer first or a cheaper second changes it; the third never does."""
-    rows = at_other_prices(solved(*three()), *three())
+    rows = at_other_prices(solve_mix(*three()), *three())
     said = {(row["accelerator"], row["price_ratio"]): row for row in rows.iter_rows(named=True)}
     changed = {key for key, row in said.items() if row["choice"] != SAME}
     assert changed == {("a", 1.2), ("b", 0.8)}
@@ -325,7 +325,7 @@ def test_a_dearer_device_may_break_the_budget() -> None:
     words = []
     for budget in (5.5, 5.2):
         limits = Limits(usd_per_hour=budget)
-        rows = at_other_prices(solved(options, demands, limits), options, demands, limits)
+        rows = at_other_prices(solve_mix(options, demands, limits), options, demands, limits)
         words.append(rows.filter(accelerator="a", price_ratio=1.2)["choice"].item())
     assert words == [FITTING, NONE]
 
@@ -334,12 +334,12 @@ def test_a_dearer_device_may_break_the_budget() -> None:
 def test_at_other_prices_the_cheapest_is_never_dearer_than_the_fleet_kept(seed: int) -> None:
     """And is what solving anew at that price says."""
     options, demands, limits = drawn(seed)
-    mix = solved(options, demands, limits)
+    mix = solve_mix(options, demands, limits)
     if not mix.is_feasible:
         return
     for row in at_other_prices(mix, options, demands, limits).iter_rows(named=True):
         factor = pl.when(accelerator=row["accelerator"]).then(row["price_ratio"]).otherwise(1.0)
-        anew = solved(options.with_columns(pl.col("device_usd_per_hour") * factor), demands, limits)
+        anew = solve_mix(options.with_columns(pl.col("device_usd_per_hour") * factor), demands, limits)
         assert (row["usd_per_hour"] is None) == (not anew.is_feasible)
         if anew.is_feasible:
             assert row["usd_per_hour"] == pytest.approx(anew.usd_per_hour, rel=2e-6)
@@ -351,7 +351,7 @@ def test_the_bad_end_of_the_band_asks_demand_by_demand() -> None:
     options = pl.DataFrame([option("d", "a", 1, 1.0, 1.0), option("e", "a", 1, 1.0, 1.0)])
     demands = pl.DataFrame([demand("d", 4.0, 1), demand("e", 1.5, 1)])
     limits = Limits(usd_per_hour=8.0)
-    end = at_bad_end(solved(options, demands, limits), options, demands, limits)
+    end = at_bad_end(solve_mix(options, demands, limits), options, demands, limits)
     assert end.demands["capacity_requests_per_s_lo"].to_list() == pytest.approx([3.0, 1.8])
     assert end.demands["holds_at_lo"].to_list() == [False, True]
     assert end.demands["holds_at_lo_without_spares"].to_list() == [False, False]
@@ -376,7 +376,7 @@ def test_wrong_frames_are_refused(options: dict[str, Any], demands: dict[str, An
     """With what is wrong."""
     rows = pl.DataFrame([option("d", "a", 1, 1.0, 1.0)]).drop(options.get("drop", []))
     with pytest.raises(UsageError, match=words):
-        solved(rows, pl.DataFrame([demand("d", 1.0) | demands]), Limits((Quota(3, regions=("us",)),)))
+        solve_mix(rows, pl.DataFrame([demand("d", 1.0) | demands]), Limits((Quota(3, regions=("us",)),)))
 
 
 def test_without_scipy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,12 +390,12 @@ def test_without_scipy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(PipelineError, match=r'pip install "capgrid\[opt\]"'):
-        solved(*three())
+        solve_mix(*three())
 
 
 def test_what_the_solver_prints_stays_out_of_the_data(capfd: pytest.CaptureFixture[str]) -> None:
     """From Python's own writes to C's buffered ones."""
-    with quiet():
+    with silence_stdout():
         os.write(1, b"noise")
         ctypes.CDLL(None).printf(b"more noise")
     os.write(1, b"data")

@@ -15,7 +15,7 @@ from pipeline.evidence.simulation.replica import Replica
 from pipeline.evidence.simulation.simulate import percentiles, simulate_requests
 from pipeline.fleet.options import Choice, Demand, options_for
 from pipeline.fleet.pools import MOST_WORKERS, STAGE
-from pipeline.fleet.sizing import Sizing, replicas_needed, sized
+from pipeline.fleet.sizing import Sizing, replicas_needed, size_fleets
 from tests.support import AS_OF, catalogs
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def test_a_unit_is_as_large_as_its_workers(units: pl.DataFrame) -> None:
 
 def test_sized_units_keep_the_objective(units: pl.DataFrame) -> None:
     """Both p95, at the rate that they are sized for; a longer queue of prompts shows in the last token too."""
-    seen = sized(units, Sizing(30.0, headroom_ratio=0.0, spare_replicas=0))
+    seen = size_fleets(units, Sizing(30.0, headroom_ratio=0.0, spare_replicas=0))
     assert (seen["ttft_p95_s"] <= 2.0).all()
     assert (seen["tpot_p95_s"] <= 0.04 * 1.001).all()
     assert (seen["e2e_loaded_s"] > seen["ttft_loaded_s"]).all()

@@ -17,7 +17,7 @@ from polars.testing import assert_frame_equal
 from pipeline.core.errors import PipelineError
 from pipeline.fleet.demand import of_catalogs
 from pipeline.fleet.options import Choice, Demand
-from pipeline.fleet.plans import FleetPlan, Rhythm, fleets
+from pipeline.fleet.plans import FleetPlan, Rhythm, plan_fleets
 from pipeline.fleet.sizing import Sizing
 from pipeline.publish import tables
 from pipeline.publish.focus import PLAN, cost_forecast, later
@@ -156,7 +156,7 @@ def test_a_month_is_sized_as_fleet_sizes_it() -> None:
     """The plan of the least sum over the months, and its devices in each; traffic that grows needs more."""
     plan, count = plan_of(), 4
     told = cost_forecast(plan, catalogs(), AS_OF, count)
-    each = [fleets(later(plan, k), catalogs(), AS_OF).drop_nulls("usd_per_hour") for k in range(1, count + 1)]
+    each = [plan_fleets(later(plan, k), catalogs(), AS_OF).drop_nulls("usd_per_hour") for k in range(1, count + 1)]
     hours = [24 * calendar.monthrange(2026 + (m > 12), (m - 1) % 12 + 1)[1] for m in range(12, 12 + count)]
     summed = pl.concat(f.with_columns(usd=pl.col("usd_per_hour") * h) for f, h in zip(each, hours, strict=True))
     totals = summed.group_by(PLAN).agg(pl.col("usd").sum())

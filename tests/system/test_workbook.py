@@ -24,7 +24,7 @@ from xlsxwriter.utility import xl_col_to_name
 
 from pipeline.core.errors import PipelineError
 from pipeline.fleet.options import Choice, Demand
-from pipeline.fleet.plans import FleetPlan, best_of_each, fleets
+from pipeline.fleet.plans import FleetPlan, best_of_each, plan_fleets
 from pipeline.fleet.sizing import TIES, Sizing
 from pipeline.publish.words import LANGUAGES, Words, words_in
 from pipeline.publish.workbook.book import numbered, write_workbook
@@ -257,12 +257,9 @@ def test_the_sheet_says_what_capgrid_fleet_says(rate: float, market: str, more: 
         Demand("llama-3.1-8b", 2048, 300, 0.8, 0.03), Sizing(rate, **more), Choice(devices, market=market),
         mean_requests_per_s=rate if "plan_requests_per_s" in more else None,
     )  # fmt: skip
-    mine = (
-        export_workbook(tmp_path / "fleet.xlsx", plan, catalogs(), AS_OF, "0", "")
-        .drop_nulls("devices")
-        .sort("accelerator")
-    )
-    theirs = best_of_each(fleets(plan, catalogs(), AS_OF), "accelerator").sort("accelerator")
+    mine = export_workbook(tmp_path / "fleet.xlsx", plan, catalogs(), AS_OF, "0", "")
+    mine = mine.drop_nulls("devices").sort("accelerator")
+    theirs = best_of_each(plan_fleets(plan, catalogs(), AS_OF), "accelerator").sort("accelerator")
     same_names = ["accelerator", "weights", "engine", "tp", "replicas", "devices", "nodes", "slo_requests_per_s",
                   "usd_per_hour", "usd_per_month", "usd_per_mtok_output"]  # fmt: skip
     words = pl.format("{}, TP {}", "engine", "tp")

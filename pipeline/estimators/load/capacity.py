@@ -26,7 +26,7 @@ def later_scv(output_cv: Expr, output_tokens: Expr, later_tokens: Expr) -> Expr:
 
 
 @of_load
-def evenness(later_scv: Expr) -> Expr:
+def gini_complement(later_scv: Expr) -> Expr:
     """How even outputs are: 1 less the Gini coefficient of lognormal lengths; 1 where all are alike.
 
     Source: study of load, section 2, eta = erfc(sigma / 2).

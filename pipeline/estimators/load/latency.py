@@ -1,13 +1,11 @@
-"""Time to first token under load: mean and quantiles, once the passes have settled."""
+"""Time to first token under load: mean and quantiles, once the passes are done."""
 
-from collections.abc import Callable
 from statistics import NormalDist
 
 import polars as pl
 from polars import Expr
 
-from pipeline.core.quantity import entered
-from pipeline.estimators.load.registry import LOAD, of_load
+from pipeline.estimators.load.registry import enter_instances, of_load
 from pipeline.estimators.load.special import gamma_deviate, gamma_quantile, ln_gamma, normal_cdf
 
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -21,53 +19,53 @@ NEARLY_FULL, WAITS = 0.9, 0.01
 
 
 @of_load
-def read_first_s(
+def admission_ttft_s(
     prefills_first: Expr,
-    met_step_s: Expr,
+    length_biased_step_s: Expr,
     idle_ratio: Expr,
-    own_step_s: Expr,
-    even_queue_s: Expr,
+    prefill_step_s: Expr,
+    poisson_queue_s: Expr,
     offered_ratio: Expr,
     decode_only_s: Expr,
     bare_step_s: Expr,
     prompt_work_s: Expr,
-    burst_queue_s: Expr,
-    mates: Expr,
+    burst_queue_delay_s: Expr,
+    burst_mates: Expr,
 ) -> Expr:
-    """Time to first token on average, where nobody waits for a place.
+    """Time to first token from admission to the batch, on average: queueing for a step and prefill.
 
     Source: study of load, section 2, base: the gated step, or the queue of prompts, whichever is longer.
     """
-    gated = 0.5 * met_step_s * (1.0 - idle_ratio) + own_step_s
-    queued = even_queue_s + (1.0 - offered_ratio) * (1.0 - idle_ratio) * decode_only_s / 2.0
+    gated = 0.5 * length_biased_step_s * (1.0 - idle_ratio) + prefill_step_s
+    queued = poisson_queue_s + (1.0 - offered_ratio) * (1.0 - idle_ratio) * decode_only_s / 2.0
     queued = queued + bare_step_s + prompt_work_s
-    mixed = pl.max_horizontal(gated, queued) + mates * prompt_work_s
-    return pl.when(prefills_first).then(queued).otherwise(mixed) + burst_queue_s
+    mixed = pl.max_horizontal(gated, queued) + burst_mates * prompt_work_s
+    return pl.when(prefills_first).then(queued).otherwise(mixed) + burst_queue_delay_s
 
 
 @of_load
-def read_first_square(
+def admission_ttft_square(
     prefills_first: Expr,
-    queue_s: Expr,
+    queueing_delay_s: Expr,
     queue_root: Expr,
     prompt_work_s: Expr,
     prompt_work_square: Expr,
-    met_step_s: Expr,
+    length_biased_step_s: Expr,
     decode_only_s: Expr,
     idle_ratio: Expr,
-    mates: Expr,
+    burst_mates: Expr,
     reading_ratio: Expr,
 ) -> Expr:
     """Its variance.
 
     Source: study of load, section 3, variance of TTFT; 0.75 where prompts go first was chosen by hand there.
     """
-    waits = queue_s.pow(2) * (2.0 / queue_root.clip(1e-9) - 1.0)
+    waits = queueing_delay_s.pow(2) * (2.0 / queue_root.clip(1e-9) - 1.0)
     own = (prompt_work_square - prompt_work_s.pow(2)).clip(0.0)
     busy = 1.0 - idle_ratio
-    crowd = prompt_work_s.pow(2) * mates * (mates + 1.0)
-    mixed = waits + own + (met_step_s * busy).pow(2) / 6.0 + crowd
-    mixed = mixed + reading_ratio * met_step_s * prompt_work_square / prompt_work_s
+    interference = prompt_work_s.pow(2) * burst_mates * (burst_mates + 1.0)
+    mixed = waits + own + (length_biased_step_s * busy).pow(2) / 6.0 + interference
+    mixed = mixed + reading_ratio * length_biased_step_s * prompt_work_square / prompt_work_s
     first = 0.75 * waits + own + (decode_only_s * busy).pow(2) / 12.0
     return pl.when(prefills_first).then(first).otherwise(mixed)
 
@@ -85,13 +83,13 @@ def place_unit(kv_slots: Expr, slots: Expr, later_scv: Expr) -> Expr:
 
 
 @of_load
-def taken_places(running_batch: Expr, next_clumping: Expr, place_unit: Expr) -> Expr:
+def place_occupancy(running_batch: Expr, next_peakedness: Expr, place_unit: Expr) -> Expr:
     """Places that are taken as a request finds them, on average: in a burst, its mates have some of them.
 
     Source: arrivals of peakedness z find z - 1 more than the average, exactly so where counts are negative binomial
     (Wilkinson 1956, Delbrouck 1981); Poisson arrivals find the average.
     """
-    return (running_batch + (next_clumping - 1.0).clip(0.0)).clip(1e-3) / place_unit
+    return (running_batch + (next_peakedness - 1.0).clip(0.0)).clip(1e-3) / place_unit
 
 
 @of_load
@@ -104,16 +102,16 @@ def last_place(sequences_top: Expr, place_unit: Expr) -> Expr:
 
 
 @of_load
-def places_size(taken_places: Expr, batch_fano: Expr) -> Expr:
+def places_size(place_occupancy: Expr, batch_fano: Expr) -> Expr:
     """Size parameter of the negative binomial of taken places.
 
     Definition.
     """
-    return taken_places / (batch_fano - 1.0)
+    return place_occupancy / (batch_fano - 1.0)
 
 
 @of_load
-def all_taken_log(last_place: Expr, places_size: Expr, batch_fano: Expr) -> Expr:
+def full_places_log(last_place: Expr, places_size: Expr, batch_fano: Expr) -> Expr:
     """Logarithm of the chance that the last place is the one taken.
 
     Definition: probability of a negative binomial.
@@ -123,13 +121,13 @@ def all_taken_log(last_place: Expr, places_size: Expr, batch_fano: Expr) -> Expr
 
 
 @of_load
-def waits_ratio(all_taken_log: Expr, last_place: Expr, taken_places: Expr, batch_fano: Expr, slack: Expr) -> Expr:
+def waits_ratio(full_places_log: Expr, last_place: Expr, place_occupancy: Expr, batch_fano: Expr, slack: Expr) -> Expr:
     """Share of requests that wait for a place in the batch.
 
     Source: study of load, section 2, C = h / (h + dl), h the hazard of a negative binomial at the last place.
     """
-    below = normal_cdf(gamma_deviate(last_place, taken_places, taken_places * batch_fano))
-    return 1.0 / (1.0 + slack * below.clip(1e-9) / all_taken_log.exp().clip(1e-300))
+    below = normal_cdf(gamma_deviate(last_place, place_occupancy, place_occupancy * batch_fano))
+    return 1.0 / (1.0 + slack * below.clip(1e-9) / full_places_log.exp().clip(1e-300))
 
 
 @of_load
@@ -143,8 +141,8 @@ def slack(place_root: Expr, arrival_scv: Expr, later_scv: Expr) -> Expr:
 
 
 @of_load
-def waiting_s(arrivals_max_per_s: Expr, slack: Expr) -> Expr:
-    """Wait of those that wait for a place.
+def admission_delay_s(arrivals_max_per_s: Expr, slack: Expr) -> Expr:
+    """Admission delay of those requests that wait for a place in the batch.
 
     Source: study of load, section 2, wc = 1 / (lambda_max dl).
     """
@@ -161,43 +159,36 @@ def after_step_s(ttft_extra_s: Expr, first_token_steps: Expr, decode_only_s: Exp
 
 
 @of_load
-def ttft_loaded_s(read_first_s: Expr, waits_ratio: Expr, waiting_s: Expr, after_step_s: Expr) -> Expr:
+def ttft_loaded_s(admission_ttft_s: Expr, waits_ratio: Expr, admission_delay_s: Expr, after_step_s: Expr) -> Expr:
     """Mean time to first token under load, queueing included.
 
     Source: study of load, section 2; what the engine takes besides the step is added.
     """
-    return read_first_s + waits_ratio * waiting_s + after_step_s
+    return admission_ttft_s + waits_ratio * admission_delay_s + after_step_s
 
 
-def _ttft_quantile(share: float) -> Callable[..., Expr]:
-    deviate = NormalDist().inv_cdf(share)
-
-    def formula(
-        read_first_s: Expr,
-        read_first_square: Expr,
-        bare_step_s: Expr,
-        waits_ratio: Expr,
-        waiting_s: Expr,
-        after_step_s: Expr,
-    ) -> Expr:
-        usual = bare_step_s + gamma_quantile((read_first_s - bare_step_s).clip(1e-9), read_first_square, deviate)
-        late = waiting_s * (waits_ratio / (1.0 - share)).clip(1.0).log()
-        held = pl.when(late > 0).then(read_first_s + late).otherwise(0.0)
-        return pl.max_horizontal(usual, held) + after_step_s
-
-    formula.__doc__ = f"""Time to first token under load that {share:.0%} of requests stay within.
+def ttft_quantile_s(
+    admission_ttft_s: Expr,
+    admission_ttft_square: Expr,
+    bare_step_s: Expr,
+    waits_ratio: Expr,
+    admission_delay_s: Expr,
+    after_step_s: Expr,
+    *,
+    share: float,
+) -> Expr:
+    """Time to first token under load that {share:.0%} of requests stay within.
 
     Source: study of load, section 2: a gamma of the mean and variance above the step; or the wait for a place.
     """
-    return formula
+    deviate = NormalDist().inv_cdf(share)
+    usual = bare_step_s + gamma_quantile((admission_ttft_s - bare_step_s).clip(1e-9), admission_ttft_square, deviate)
+    late = admission_delay_s * (waits_ratio / (1.0 - share)).clip(1.0).log()
+    held = pl.when(late > 0).then(admission_ttft_s + late).otherwise(0.0)
+    return pl.max_horizontal(usual, held) + after_step_s
 
 
-def _enter_quantiles() -> None:
-    for name, share in QUANTILES.items():
-        LOAD[f"ttft_{name}_s"] = entered(_ttft_quantile(share), f"ttft_{name}_s")
-
-
-_enter_quantiles()
+enter_instances(ttft_quantile_s, {f"ttft_{name}_s": {"share": share} for name, share in QUANTILES.items()})
 
 
 @of_load

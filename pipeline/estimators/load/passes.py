@@ -1,4 +1,4 @@
-"""One pass: from a guess of the time of a token, and of how arrivals clump, to a better one."""
+"""One pass: from a guess of the time of a token, and of how peaked the batch is, to a better one."""
 
 from typing import NamedTuple
 
@@ -7,8 +7,8 @@ from polars import Expr
 
 from pipeline.estimators.load.registry import of_load
 
-START = {"token_s": 0.0, "clumping": 1.0, "crowd_s": 0.0, "joined_prompts": 1.0}
-"""The first guess of what passes settle."""
+START = {"token_s": 0.0, "peakedness": 1.0, "interference_s": 0.0, "prefill_batch": 1.0}
+"""The first guess of what the passes find."""
 NEXT = {name: f"next_{name}" for name in START}
 
 
@@ -29,12 +29,12 @@ class Arrivals(NamedTuple):
 
 
 @of_load
-def prompt_and_step_s(prompt_work_s: Expr, prefills_first: Expr, step_base_s: Expr, joined_prompts: Expr) -> Expr:
+def prompt_and_step_s(prompt_work_s: Expr, prefills_first: Expr, step_base_s: Expr, prefill_batch: Expr) -> Expr:
     """What a prompt takes of the replica: its work, and its share of a step of its own where prompts go first.
 
     Source: study of load, section 2, we.
     """
-    return prompt_work_s + pl.when(prefills_first).then(step_base_s / joined_prompts).otherwise(0.0)
+    return prompt_work_s + pl.when(prefills_first).then(step_base_s / prefill_batch).otherwise(0.0)
 
 
 @of_load
@@ -59,8 +59,8 @@ def working_ratio(served_per_s: Expr, prompt_and_step_s: Expr, later_tokens: Exp
 def next_token_s(
     step_base_s: Expr,
     step_sequence_s: Expr,
-    clumping: Expr,
-    crowd_s: Expr,
+    peakedness: Expr,
+    interference_s: Expr,
     served_per_s: Expr,
     working_ratio: Expr,
     reading_ratio: Expr,
@@ -71,32 +71,37 @@ def next_token_s(
 
     Source: study of load, section 2, tau = (a + z beta + beta lambda X) / (1 - rho): exact for processor sharing.
     """
-    free = (step_base_s + step_sequence_s * (clumping + served_per_s * crowd_s)) / (1.0 - working_ratio)
+    free = (step_base_s + step_sequence_s * (peakedness + served_per_s * interference_s)) / (1.0 - working_ratio)
     full = (step_base_s + step_sequence_s * sequences_top) / (1.0 - reading_ratio)
     return pl.min_horizontal(free, full, step_cap_s)
 
 
 @of_load
 def running_batch(
-    served_per_s: Expr, later_tokens: Expr, next_token_s: Expr, crowd_s: Expr, step_cap_s: Expr, sequences_top: Expr
+    served_per_s: Expr,
+    later_tokens: Expr,
+    next_token_s: Expr,
+    interference_s: Expr,
+    step_cap_s: Expr,
+    sequences_top: Expr,
 ) -> Expr:
-    """Sequences that decode at once, on average.
+    """Sequences that decode at once, on average: the rate times the batch residency of a request.
 
     Source: Little's law.
     """
-    stay = pl.min_horizontal(later_tokens * next_token_s + crowd_s, later_tokens * step_cap_s)
-    return pl.min_horizontal(served_per_s * stay, sequences_top)
+    residency = pl.min_horizontal(later_tokens * next_token_s + interference_s, later_tokens * step_cap_s)
+    return pl.min_horizontal(served_per_s * residency, sequences_top)
 
 
 @of_load
-def next_clumping(running_batch: Expr, arrival_scv: Expr, evenness: Expr) -> Expr:
+def next_peakedness(running_batch: Expr, arrival_scv: Expr, gini_complement: Expr) -> Expr:
     """Peakedness of the batch: what a request meets beyond the average, as arrivals come in bursts.
 
     Source: study of load, section 2, z = 1 + 2 eta (z_E - 1).
     """
     batch = running_batch.clip(1e-3)
     met = 1.0 / (1.0 - (-((arrival_scv / batch).log1p()) / arrival_scv).exp()) - batch
-    return (1.0 + 2.0 * evenness * (met - 1.0)).clip(0.05)
+    return (1.0 + 2.0 * gini_complement * (met - 1.0)).clip(0.05)
 
 
 @of_load
@@ -109,12 +114,12 @@ def decode_only_s(step_base_s: Expr, step_sequence_s: Expr, running_batch: Expr)
 
 
 @of_load
-def batch_fano(next_clumping: Expr, working_ratio: Expr) -> Expr:
+def batch_fano(next_peakedness: Expr, working_ratio: Expr) -> Expr:
     """Variance of the batch over its mean.
 
     Source: study of load, section 2, z / (1 - rho); the batch is taken as negative binomial.
     """
-    return (next_clumping / (1.0 - working_ratio)).clip(1.0001)
+    return (next_peakedness / (1.0 - working_ratio)).clip(1.0001)
 
 
 @of_load
@@ -127,8 +132,10 @@ def idle_ratio(running_batch: Expr, batch_fano: Expr, reading_ratio: Expr) -> Ex
 
 
 @of_load
-def met_step_s(decode_only_s: Expr, reading_ratio: Expr, served_per_s: Expr, prompt_work_square: Expr) -> Expr:
-    """The step that a request meets: long ones are met more often.
+def length_biased_step_s(
+    decode_only_s: Expr, reading_ratio: Expr, served_per_s: Expr, prompt_work_square: Expr
+) -> Expr:
+    """The length-biased step, which a request meets: long ones are met more often.
 
     Source: study of load, section 2, t2 = tbar + lambda w2 / (1 - rw^2).
     """
@@ -146,77 +153,83 @@ def bare_step_s(prefills_first: Expr, step_base_s: Expr, decode_only_s: Expr) ->
 
 
 @of_load
-def own_step_s(bare_step_s: Expr, prompt_work_s: Expr, reading_ratio: Expr, met_step_s: Expr, idle_ratio: Expr) -> Expr:
+def prefill_step_s(
+    bare_step_s: Expr, prompt_work_s: Expr, reading_ratio: Expr, length_biased_step_s: Expr, idle_ratio: Expr
+) -> Expr:
     """The step that reads the own prompt, and those that arrived meanwhile.
 
     Source: study of load, section 2, own.
     """
-    return bare_step_s + prompt_work_s + reading_ratio * met_step_s * (1.0 - idle_ratio)
+    return bare_step_s + prompt_work_s + reading_ratio * length_biased_step_s * (1.0 - idle_ratio)
 
 
 @of_load
-def mates(arrivals: Arrivals, met_step_s: Expr, own_step_s: Expr, prefills_first: Expr, prompts_in_step: Expr) -> Expr:
+def burst_mates(
+    arrivals: Arrivals, length_biased_step_s: Expr, prefill_step_s: Expr, prefills_first: Expr, prompts_in_step: Expr
+) -> Expr:
     """Burst mates that are read in the same step.
 
     Source: study of load, section 2, sh.
     """
-    around = arrivals.beyond(0.5 * met_step_s + pl.when(prefills_first).then(own_step_s).otherwise(0.0))
+    around = arrivals.beyond(0.5 * length_biased_step_s + pl.when(prefills_first).then(prefill_step_s).otherwise(0.0))
     room = -(prompts_in_step - 1.0) / (2.0 * around.clip(1e-9))
     return around * (1.0 - room.exp())
 
 
-# ----- others in the way
+# ----- prefill interference
 
 
 @of_load
-def behind_s(
+def queue_behind_s(
     prefills_first: Expr,
-    queue_s: Expr,
-    even_queue_s: Expr,
-    burst_queue_s: Expr,
+    queueing_delay_s: Expr,
+    poisson_queue_s: Expr,
+    burst_queue_delay_s: Expr,
     step_base_s: Expr,
     prompt_work_s: Expr,
     decode_only_s: Expr,
     offered_ratio: Expr,
     reading_ratio: Expr,
-    met_step_s: Expr,
-    own_step_s: Expr,
+    length_biased_step_s: Expr,
+    prefill_step_s: Expr,
 ) -> Expr:
     """Prompts that queue behind the one that was read, beyond the average.
 
     Source: study of load, section 2, behind.
     """
-    first = queue_s + step_base_s + prompt_work_s - decode_only_s
-    queued = (offered_ratio * even_queue_s - reading_ratio * met_step_s).clip(0.0)
-    mixed = burst_queue_s + queued + own_step_s - decode_only_s / (1.0 - reading_ratio)
+    first = queueing_delay_s + step_base_s + prompt_work_s - decode_only_s
+    queued = (offered_ratio * poisson_queue_s - reading_ratio * length_biased_step_s).clip(0.0)
+    mixed = burst_queue_delay_s + queued + prefill_step_s - decode_only_s / (1.0 - reading_ratio)
     return pl.when(prefills_first).then(first).otherwise(mixed).clip(0.0)
 
 
 @of_load
-def burst_met(arrivals: Arrivals, later_tokens: Expr, next_token_s: Expr, met_step_s: Expr, mates: Expr) -> Expr:
+def later_mates(
+    arrivals: Arrivals, later_tokens: Expr, next_token_s: Expr, length_biased_step_s: Expr, burst_mates: Expr
+) -> Expr:
     """Burst mates that arrive while one decodes, and were not read in the same step.
 
     Source: study of load, section 2, (gk - sh)+.
     """
-    return (arrivals.beyond(later_tokens * next_token_s + met_step_s) - mates).clip(0.0)
+    return (arrivals.beyond(later_tokens * next_token_s + length_biased_step_s) - burst_mates).clip(0.0)
 
 
 @of_load
-def next_crowd_s(reading_ratio: Expr, behind_s: Expr, prompt_and_step_s: Expr, burst_met: Expr) -> Expr:
-    """Prompts of others that fall into one output, beyond the average.
+def next_interference_s(reading_ratio: Expr, queue_behind_s: Expr, prompt_and_step_s: Expr, later_mates: Expr) -> Expr:
+    """Prefill interference: prompts of others that fall into one output, beyond the average.
 
     Source: study of load, section 2, X.
     """
-    return (reading_ratio * behind_s + prompt_and_step_s * burst_met) / (1.0 - reading_ratio)
+    return (reading_ratio * queue_behind_s + prompt_and_step_s * later_mates) / (1.0 - reading_ratio)
 
 
 @of_load
-def next_joined_prompts(
-    served_per_s: Expr, reading_ratio: Expr, decode_only_s: Expr, own_step_s: Expr, prompts_in_step: Expr
+def next_prefill_batch(
+    served_per_s: Expr, reading_ratio: Expr, decode_only_s: Expr, prefill_step_s: Expr, prompts_in_step: Expr
 ) -> Expr:
     """Prompts that are read together, where any are.
 
     Source: study of load, section 2, nb = y / (1 - exp(-y)).
     """
-    joining = (served_per_s * ((1.0 - reading_ratio) * decode_only_s + reading_ratio * own_step_s)).clip(1e-9)
+    joining = (served_per_s * ((1.0 - reading_ratio) * decode_only_s + reading_ratio * prefill_step_s)).clip(1e-9)
     return pl.min_horizontal(joining / (1.0 - (-joining).exp()), prompts_in_step).clip(1.0)

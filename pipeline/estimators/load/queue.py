@@ -1,11 +1,12 @@
 """Reading prompts as a queue of its own, how bursts lengthen it; and the same root for the queue for places."""
 
+import itertools
 from typing import NamedTuple
 
 import polars as pl
 from polars import Expr
 
-from pipeline.core.quantity import Quantity
+from pipeline.core.quantity import instance
 from pipeline.estimators.load.registry import LOAD, of_load
 
 NEWTON = 6
@@ -20,12 +21,12 @@ class Reading(NamedTuple):
 
 
 @of_load
-def over_token_s(
+def token_overhead_s(
     step_tokens: Expr,
     running_batch: Expr,
     prefills_first: Expr,
     step_base_s: Expr,
-    joined_prompts: Expr,
+    prefill_batch: Expr,
     prompt_tokens: Expr,
     decode_only_s: Expr,
 ) -> Expr:
@@ -34,24 +35,24 @@ def over_token_s(
     Source: study of load, section 2, over.
     """
     room = pl.max_horizontal(step_tokens - running_batch, 0.1 * step_tokens)
-    first = step_base_s / (joined_prompts * prompt_tokens)
+    first = step_base_s / (prefill_batch * prompt_tokens)
     return pl.when(prefills_first).then(first).otherwise(decode_only_s / room)
 
 
 @of_load
-def reading_s(prompt_work_s: Expr, over_token_s: Expr, prompt_tokens: Expr) -> Expr:
+def reading_s(prompt_work_s: Expr, token_overhead_s: Expr, prompt_tokens: Expr) -> Expr:
     """Time that a queue of prompts takes for one of them.
 
     Source: study of load, section 2, v1.
     """
-    return prompt_work_s + over_token_s * prompt_tokens
+    return prompt_work_s + token_overhead_s * prompt_tokens
 
 
 @of_load
 def reading_scv(
     prompt_work_s: Expr,
     prompt_work_square: Expr,
-    over_token_s: Expr,
+    token_overhead_s: Expr,
     prompt_tokens: Expr,
     prompt_cv: Expr,
     reading_s: Expr,
@@ -61,8 +62,8 @@ def reading_scv(
     Source: study of load, section 2, v2 / v1^2 - 1.
     """
     square = prompt_tokens.pow(2) * (1.0 + prompt_cv * prompt_cv)
-    cross = 2.0 * over_token_s * prompt_tokens * prompt_work_square / prompt_work_s
-    second = prompt_work_square + cross + over_token_s.pow(2) * square
+    cross = 2.0 * token_overhead_s * prompt_tokens * prompt_work_square / prompt_work_s
+    second = prompt_work_square + cross + token_overhead_s.pow(2) * square
     return (second / reading_s.pow(2) - 1.0).clip(0.0)
 
 
@@ -75,25 +76,26 @@ def offered_ratio(served_per_s: Expr, reading_s: Expr) -> Expr:
     return (served_per_s * reading_s).clip(1e-9, 0.9995)
 
 
-def _newton(root: Expr, offered_ratio: Expr, arrival_scv: Expr) -> Expr:
-    """One Newton step to the root of sigma = (1 + (1 - sigma) ca2 / rho)^(-1 / ca2), from below."""
-    inner = 1.0 + (1.0 - root) * arrival_scv / offered_ratio
+def newton_root(root: Expr, load_ratio: Expr, arrival_scv: Expr) -> Expr:
+    """Root of the queue at `{load}`, Newton step {step}.
+
+    The root of sigma = (1 + (1 - sigma) ca2 / rho)^(-1 / ca2), from below. A column for each step: the next uses it
+    twice.
+
+    Source: Kleinrock 1975, GI/M/1.
+    """
+    load_ratio = load_ratio.clip(1e-9, 0.9995)
+    inner = 1.0 + (1.0 - root) * arrival_scv / load_ratio
     value = (-inner.log() / arrival_scv).exp()
-    slope = value / (inner * offered_ratio)
+    slope = value / (inner * load_ratio)
     return root + (value - root) / (1.0 - slope).clip(1e-9)
 
 
-def _enter_roots(name: str, load: str) -> None:
-    """Enter the Newton steps to a root, one column each: a column is used twice by the next."""
-    for place in range(1, NEWTON + 1):
-
-        def formula(root: Expr, load_ratio: Expr, arrival_scv: Expr) -> Expr:
-            return _newton(root, load_ratio.clip(1e-9, 0.9995), arrival_scv)
-
-        step = f"{name}_{place}" if place < NEWTON else name
-        formula.__doc__ = f"Root of the queue at `{load}`, Newton step {place}.\n\nSource: Kleinrock 1975, GI/M/1."
-        reads = {"root": f"{name}_{place - 1}", "load_ratio": load, "arrival_scv": "arrival_scv"}
-        LOAD[step] = Quantity(step, formula, reads)
+def enter_root(name: str, load: str) -> None:
+    """Enter the Newton steps to the root of the queue at a load, the last under its name."""
+    steps = [f"{name}_{step}" for step in range(NEWTON)] + [name]
+    for step, (before, after) in enumerate(itertools.pairwise(steps), start=1):
+        LOAD[after] = instance(newton_root, after, {"load": load, "step": step}, root=before, load_ratio=load)
 
 
 def _below(load_ratio: Expr, arrival_scv: Expr) -> Expr:
@@ -119,13 +121,13 @@ def place_root_0(utilisation_ratio: Expr, arrival_scv: Expr) -> Expr:
     return _below(utilisation_ratio, arrival_scv)
 
 
-_enter_roots("queue_root", "offered_ratio")
-_enter_roots("place_root", "utilisation_ratio")
+enter_root("queue_root", "offered_ratio")
+enter_root("place_root", "utilisation_ratio")
 
 
 @of_load
-def queue_s(queue_root: Expr, reading: Reading, arrival_scv: Expr) -> Expr:
-    """Wait in the queue of prompts, bursts included.
+def queueing_delay_s(queue_root: Expr, reading: Reading, arrival_scv: Expr) -> Expr:
+    """Queueing delay of prompts, bursts included.
 
     Source: study of load, section 2, W: the root of GI/M/1 with gamma arrivals, scaled by (ca2 + cv2) / (1 + ca2).
     """
@@ -134,7 +136,7 @@ def queue_s(queue_root: Expr, reading: Reading, arrival_scv: Expr) -> Expr:
 
 
 @of_load
-def even_queue_s(offered_ratio: Expr, reading: Reading) -> Expr:
+def poisson_queue_s(offered_ratio: Expr, reading: Reading) -> Expr:
     """The same wait if arrivals were Poisson.
 
     Source: Pollaczek and Khinchine.
@@ -143,9 +145,9 @@ def even_queue_s(offered_ratio: Expr, reading: Reading) -> Expr:
 
 
 @of_load
-def burst_queue_s(queue_s: Expr, even_queue_s: Expr) -> Expr:
+def burst_queue_delay_s(queueing_delay_s: Expr, poisson_queue_s: Expr) -> Expr:
     """What bursts add to the wait.
 
     Definition.
     """
-    return (queue_s - even_queue_s).clip(0.0)
+    return (queueing_delay_s - poisson_queue_s).clip(0.0)

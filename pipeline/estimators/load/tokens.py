@@ -10,9 +10,8 @@ from typing import NamedTuple
 import polars as pl
 from polars import Expr
 
-from pipeline.core.quantity import Formula, entered
 from pipeline.estimators.load.passes import Arrivals
-from pipeline.estimators.load.registry import LOAD, of_load
+from pipeline.estimators.load.registry import enter_instances, of_load
 from pipeline.estimators.load.special import gamma_deviate
 
 NODES = 8
@@ -21,14 +20,14 @@ DEVIATES = tuple(NormalDist().inv_cdf((place + 0.5) / NODES) for place in range(
 
 
 @of_load
-def held_ratio(
-    step_cap_s: Expr, next_token_s: Expr, next_crowd_s: Expr, later_tokens: Expr, longest_step_s: Expr
+def cap_ratio(
+    step_cap_s: Expr, next_token_s: Expr, next_interference_s: Expr, later_tokens: Expr, longest_step_s: Expr
 ) -> Expr:
     """How far a full replica's step holds times of tokens down.
 
     Source: study of load, section 2, f; what others' prompts add is bounded as in the means that it is held against.
     """
-    more = pl.min_horizontal(next_crowd_s / later_tokens, (longest_step_s - next_token_s).clip(0.0))
+    more = pl.min_horizontal(next_interference_s / later_tokens, (longest_step_s - next_token_s).clip(0.0))
     return (step_cap_s / (next_token_s + more)).clip(0.0, 1.0)
 
 
@@ -65,10 +64,10 @@ def batch_spread(
 
 
 @of_load
-def batch_age_s(
+def batch_correlation_s(
     later_tokens: Expr, next_token_s: Expr, decode_only_s: Expr, step_base_s: Expr, later_scv: Expr
 ) -> Expr:
-    """Time over which the batch forgets how large it was.
+    """Correlation time of the batch: over which it forgets how large it was.
 
     Source: study of load, section 2, theta.
     """
@@ -81,7 +80,7 @@ class Prompts(NamedTuple):
     prompt_work_s: Expr
     prompt_work_square: Expr
     prompt_and_step_s: Expr
-    joined_prompts: Expr
+    prefill_batch: Expr
 
 
 @of_load
@@ -97,7 +96,7 @@ def prompts_spread(
 
     Source: study of load, section 2, lambda tau (w2' + w1^2 (ca2 - 1)) / (1 - rw)^2.
     """
-    own = step_base_s / prompts.joined_prompts
+    own = step_base_s / prompts.prefill_batch
     first = prompts.prompt_work_square + 2.0 * prompts.prompt_work_s * own + own * own
     square = pl.when(prefills_first).then(first).otherwise(prompts.prompt_work_square)
     uneven = square + prompts.prompt_work_s.pow(2) * (arrivals.arrival_scv - 1.0)
@@ -105,12 +104,12 @@ def prompts_spread(
 
 
 @of_load
-def bursts_spread(prompts: Prompts, reading_ratio: Expr, burst_met: Expr) -> Expr:
+def bursts_spread(prompts: Prompts, reading_ratio: Expr, later_mates: Expr) -> Expr:
     """Variance that whole bursts bring to an output of one token; less by the square of its length.
 
     Source: study of load, section 2, we^2 gb (gb + 1) / (1 - rw)^2.
     """
-    return (prompts.prompt_and_step_s / (1.0 - reading_ratio)).pow(2) * burst_met * (burst_met + 1.0)
+    return (prompts.prompt_and_step_s / (1.0 - reading_ratio)).pow(2) * later_mates * (later_mates + 1.0)
 
 
 # ----- by length of output
@@ -128,56 +127,68 @@ class Outputs(NamedTuple):
         return (self.later_tokens * (sigma * DEVIATES[place] - 0.5 * sigma * sigma).exp()).clip(1e-6)
 
 
-class Crowd(NamedTuple):
-    """Others' prompts, as one output meets them."""
+class Interference(NamedTuple):
+    """Prefill interference: others' prompts, as one output meets them."""
 
     reading_ratio: Expr
-    behind_s: Expr
+    queue_behind_s: Expr
     prompt_and_step_s: Expr
-    met_step_s: Expr
-    mates: Expr
+    length_biased_step_s: Expr
+    burst_mates: Expr
 
 
 class Spread(NamedTuple):
     """Parts of the variance between requests."""
 
     batch_spread: Expr
-    batch_age_s: Expr
+    batch_correlation_s: Expr
     prompts_spread: Expr
     bursts_spread: Expr
 
 
-def _token_mean(place: int) -> Formula:
-    def formula(
-        outputs: Outputs, crowd: Crowd, arrivals: Arrivals, next_token_s: Expr, held_ratio: Expr, longest_step_s: Expr
-    ) -> Expr:
-        tokens = outputs.at(place)
-        met = (arrivals.beyond(tokens * next_token_s + crowd.met_step_s) - crowd.mates).clip(0.0)
-        work = crowd.reading_ratio * crowd.behind_s + crowd.prompt_and_step_s * met
-        more = work / ((1.0 - crowd.reading_ratio) * tokens)
-        return held_ratio * (next_token_s + pl.min_horizontal(more, (longest_step_s - next_token_s).clip(0.0)))
-
-    formula.__doc__ = f"""Mean time per token of requests in share {place + 1} of {NODES} by length.
+def token_mean(
+    outputs: Outputs,
+    interference: Interference,
+    arrivals: Arrivals,
+    next_token_s: Expr,
+    cap_ratio: Expr,
+    longest_step_s: Expr,
+    *,
+    place: int,
+) -> Expr:
+    """Mean time per token of requests in share {number} of {nodes} by length.
 
     Source: study of load, section 2, mu_j.
     """
-    return formula
+    tokens = outputs.at(place)
+    around = arrivals.beyond(tokens * next_token_s + interference.length_biased_step_s)
+    met = (around - interference.burst_mates).clip(0.0)
+    work = interference.reading_ratio * interference.queue_behind_s + interference.prompt_and_step_s * met
+    more = work / ((1.0 - interference.reading_ratio) * tokens)
+    return cap_ratio * (next_token_s + pl.min_horizontal(more, (longest_step_s - next_token_s).clip(0.0)))
 
 
-def _token_spread(place: int) -> Formula:
-    def formula(outputs: Outputs, spread: Spread, next_token_s: Expr, held_ratio: Expr, longest_step_s: Expr) -> Expr:
-        tokens = outputs.at(place)
-        ages = (tokens * next_token_s / spread.batch_age_s).clip(1e-3)
-        kept = 2.0 * (ages - 1.0 + (-ages).exp()) / (ages * ages)
-        prompts = spread.prompts_spread / tokens + spread.bursts_spread / (tokens * tokens)
-        room = (longest_step_s - next_token_s).clip(1e-9).pow(2) / 4.0
-        return held_ratio.pow(2) * (spread.batch_spread * kept + pl.min_horizontal(prompts, room))
-
-    formula.__doc__ = f"""Variance of that time between requests, in share {place + 1} of {NODES}.
+def token_spread(
+    outputs: Outputs, spread: Spread, next_token_s: Expr, cap_ratio: Expr, longest_step_s: Expr, *, place: int
+) -> Expr:
+    """Variance of that time between requests, in share {number} of {nodes}.
 
     Source: study of load, section 2, var_j.
     """
-    return formula
+    tokens = outputs.at(place)
+    ages = (tokens * next_token_s / spread.batch_correlation_s).clip(1e-3)
+    kept = 2.0 * (ages - 1.0 + (-ages).exp()) / (ages * ages)
+    prompts = spread.prompts_spread / tokens + spread.bursts_spread / (tokens * tokens)
+    room = (longest_step_s - next_token_s).clip(1e-9).pow(2) / 4.0
+    return cap_ratio.pow(2) * (spread.batch_spread * kept + pl.min_horizontal(prompts, room))
+
+
+MEANS, SPREADS = (tuple(f"token_{what}_{place}" for place in range(NODES)) for what in ("mean", "spread"))
+for _template, _names in ((token_mean, MEANS), (token_spread, SPREADS)):
+    enter_instances(
+        _template,
+        {name: {"place": place, "number": place + 1, "nodes": NODES} for place, name in enumerate(_names)},
+    )
 
 
 class Means(NamedTuple):
@@ -191,18 +202,6 @@ class Means(NamedTuple):
     token_mean_5: Expr
     token_mean_6: Expr
     token_mean_7: Expr
-
-
-MEANS, SPREADS = (tuple(f"token_{what}_{place}" for place in range(NODES)) for what in ("mean", "spread"))
-
-
-def _enter_nodes() -> None:
-    for place in range(NODES):
-        LOAD[MEANS[place]] = entered(_token_mean(place), MEANS[place])
-        LOAD[SPREADS[place]] = entered(_token_spread(place), SPREADS[place])
-
-
-_enter_nodes()
 
 
 def token_deviates(limit_s: Expr) -> list[Expr]:
@@ -220,8 +219,8 @@ def request_deviates(limit_s: Expr) -> list[Expr]:
     deviates = []
     for place in range(NODES):
         tokens = outputs.at(place)
-        mean = pl.col("read_first_s") + tokens * pl.col(MEANS[place])
-        spread = pl.col("read_first_square") + tokens * tokens * pl.col(SPREADS[place])
+        mean = pl.col("admission_ttft_s") + tokens * pl.col(MEANS[place])
+        spread = pl.col("admission_ttft_square") + tokens * tokens * pl.col(SPREADS[place])
         deviates.append(gamma_deviate(limit_s, mean, spread).alias(MEANS[place]))
     return deviates
 
@@ -236,12 +235,9 @@ def tpot_loaded_s(means: Means) -> Expr:
 
 
 @of_load
-def e2e_loaded_s(
-    read_first_s: Expr, waits_ratio: Expr, waiting_s: Expr, after_step_s: Expr, later_tokens: Expr,
-    next_token_s: Expr, crowd_s: Expr,
-) -> Expr:  # fmt: skip
+def e2e_loaded_s(ttft_loaded_s: Expr, later_tokens: Expr, next_token_s: Expr, interference_s: Expr) -> Expr:
     """Mean time from a request to its last token under load.
 
     Source: study of load, section 2.
     """
-    return read_first_s + waits_ratio * waiting_s + after_step_s + later_tokens * next_token_s + crowd_s
+    return ttft_loaded_s + later_tokens * next_token_s + interference_s

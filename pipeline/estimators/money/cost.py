@@ -7,7 +7,9 @@ from pipeline.core.quantity import quantity
 
 @quantity
 def usd_per_hour(device_usd_per_hour: Expr, device_count: Expr) -> Expr:
-    """Price of one replica for an hour; null where no price is known for the device.
+    """Price of all devices of the row for an hour; null where no price is known for the device.
+
+    A row is one replica here.
 
     Source: catalogs/prices, the cheapest cloud of the grid's market on the as-of date.
     """
@@ -16,7 +18,9 @@ def usd_per_hour(device_usd_per_hour: Expr, device_count: Expr) -> Expr:
 
 @quantity
 def usd_per_mtok_output(usd_per_hour: Expr, output_tokens_per_s: Expr) -> Expr:
-    """Price of a million output tokens on a busy replica, the prompts' prefill included.
+    """The row's whole bill, prompts included, over its output tokens, a million of them.
+
+    A row is one replica here, busy all of the time.
 
     Definition.
 

@@ -47,7 +47,10 @@ def reserve_replicas(needed_replicas: Expr, interruption_ratio: Expr) -> Expr:
 
 
 def usd_per_hour(devices: Expr, device_usd_per_hour: Expr) -> Expr:
-    """Price of the whole fleet for an hour, spares included; null where no price is known for the device."""
+    """Price of all devices of the row for an hour; null where no price is known for the device.
+
+    A row is a fleet here, spares included.
+    """
     return devices * device_usd_per_hour
 
 
@@ -131,7 +134,10 @@ def split_usd_per_mtok_output(usd_per_request: Expr, output_token_s: Expr, reque
 
 
 def usd_per_mtok_output(usd_per_request: Expr, output_tokens: Expr) -> Expr:
-    """The whole bill over a million output tokens, prompts included, as in `capacity`: not to be added to the split."""
+    """The row's whole bill, prompts included, over its output tokens, a million of them.
+
+    A row is a fleet here, idle time and spares included: not to be added to the split.
+    """
     return 1e6 * usd_per_request / output_tokens
 
 

@@ -12,7 +12,7 @@ from pipeline.core.errors import PipelineError, UsageError
 from pipeline.evidence.simulation.arrivals import Traffic, draw_requests
 from pipeline.evidence.simulation.replica import Replica
 from pipeline.evidence.simulation.simulate import MEASURED, percentiles, simulate_requests
-from pipeline.grid.load import INPUTS, settled, under_load
+from pipeline.grid.load import INPUTS, run_passes, under_load
 from pipeline.grid.point import point_row, with_facts
 from pipeline.grid.replicas import Variation, replicas, with_line
 
@@ -80,9 +80,9 @@ def fix_line(rows: pl.DataFrame, group_requests_per_s: float) -> dict[str, Any]:
     """The one row of a plan, its line drawn where it works; with the batch through which it is drawn."""
     rows = rows.with_columns(arrivals_per_s=pl.lit(group_requests_per_s), drawn_at=pl.lit(2.0))
     for _ in range(TURNS):
-        batch = settled(rows, ["running_batch"])["running_batch"]
+        batch = run_passes(rows, ["running_batch"])["running_batch"]
         rows = with_line(rows.with_columns(drawn_at=batch.clip(2.0)), col("drawn_at"))
-    row = rows.row(0, named=True) | {"after_step_s": settled(rows, ["after_step_s"])["after_step_s"].item()}
+    row = rows.row(0, named=True) | {"after_step_s": run_passes(rows, ["after_step_s"])["after_step_s"].item()}
     if row["kv_slots"] < 1:
         raise PipelineError(
             "no request of these lengths has room in the cache: `capgrid point` with the same options says why"

@@ -15,16 +15,16 @@ import polars as pl
 from polars import col
 
 from pipeline.core.errors import UsageError, nearest
-from pipeline.fleet.mix.infeasible import explained, without_options
+from pipeline.fleet.mix.infeasible import explain_infeasible, without_options
 from pipeline.fleet.mix.limits import PLACES, Limits, limits_on, undominated
 from pipeline.fleet.mix.model import TIME_LIMIT_S, Programme, Wanted
-from pipeline.fleet.mix.summary import chosen, served, used
+from pipeline.fleet.mix.summary import fleet_rows, supply_of_demands, use_of_limits
 
 if TYPE_CHECKING:
     from pipeline.fleet.mix.model import Solution
 
 RATE, RATE_LO = "slo_requests_per_s", "slo_requests_per_s_lo"
-NEEDED = {
+REQUIRED_COLUMNS = {
     # columns of options and of demands that must be there
     "options": ("demand", "accelerator", "device_count", "device_usd_per_hour", RATE),
     "demands": ("demand", "requests_per_s"),
@@ -58,7 +58,7 @@ class Mix:
         return float(self.fleet["usd_per_hour"].sum())
 
 
-def solved(
+def solve_mix(
     options: pl.DataFrame,
     demands: pl.DataFrame,
     limits: Limits,
@@ -82,19 +82,19 @@ def solved(
         UsageError: a column is missing, a demand stands twice, or asks for what nobody can.
         PipelineError: scipy is missing, or no fleet was found in time.
     """
-    asked = checked(options, demands, limits)
-    whole = usable(options, asked, limits, rate)
+    asked = check_demands(options, demands, limits)
+    whole = usable_options(options, asked, limits, rate)
     if problems := without_options(options, whole, asked, rate):
-        return unserved(whole, asked, limits, problems)
-    kept, programme, found = searched(whole, asked, limits, time_limit_s)
+        return no_fleet(whole, asked, limits, problems)
+    kept, programme, found = search_cheapest(whole, asked, limits, time_limit_s)
     if found is None:
-        told = explained(programme, asked)
-        return Mix(chosen(kept, [0] * kept.height), told.demands, told.limits, told.problems)
-    fleet = chosen(kept, found.replicas)
-    return Mix(fleet, served(fleet, asked), used(fleet, limits), gap_ratio=found.gap_ratio)
+        told = explain_infeasible(programme, asked)
+        return Mix(fleet_rows(kept, [0] * kept.height), told.demands, told.limits, told.problems)
+    fleet = fleet_rows(kept, found.replicas)
+    return Mix(fleet, supply_of_demands(fleet, asked), use_of_limits(fleet, limits), gap_ratio=found.gap_ratio)
 
 
-def searched(
+def search_cheapest(
     whole: pl.DataFrame, asked: pl.DataFrame, limits: Limits, time_limit_s: float
 ) -> tuple[pl.DataFrame, Programme, Solution | None]:
     """The options that no other beats, their programme, and the cheapest fleet of them, where there is one.
@@ -104,7 +104,7 @@ def searched(
     """
     if limits.power_w is not None:
         began = monotonic()
-        kept, programme, found = searched(whole, asked, replace(limits, power_w=None), 0.65 * time_limit_s)
+        kept, programme, found = search_cheapest(whole, asked, replace(limits, power_w=None), 0.65 * time_limit_s)
         time_limit_s = max(0.35 * time_limit_s, time_limit_s - (monotonic() - began))
         if found is not None and float(kept["power_w"].to_numpy() @ found.replicas) <= limits.power_w:
             return kept, programme, found
@@ -113,12 +113,12 @@ def searched(
     return kept, programme, programme.cheapest()
 
 
-def checked(options: pl.DataFrame, demands: pl.DataFrame, limits: Limits) -> pl.DataFrame:
+def check_demands(options: pl.DataFrame, demands: pl.DataFrame, limits: Limits) -> pl.DataFrame:
     """The demands with every column, if they, the options and the limits say what is needed."""
     for name in limits.columns - {*options.columns}:
         raise UsageError(f"options: no column '{name}', which a limit is held against")
     for name, frame in (("options", options), ("demands", demands)):
-        for column in NEEDED[name]:
+        for column in REQUIRED_COLUMNS[name]:
             if column not in frame.columns:
                 raise UsageError(f"{name}: no column '{column}'. {nearest(column, frame.columns)}".rstrip())
     if demands["demand"].is_duplicated().any() or demands.is_empty():
@@ -141,7 +141,7 @@ def checked(options: pl.DataFrame, demands: pl.DataFrame, limits: Limits) -> pl.
     return whole.with_columns(planned=col("requests_per_s") * (1 + col("headroom_ratio")))
 
 
-def usable(options: pl.DataFrame, demands: pl.DataFrame, limits: Limits, rate: str) -> pl.DataFrame:
+def usable_options(options: pl.DataFrame, demands: pl.DataFrame, limits: Limits, rate: str) -> pl.DataFrame:
     """The options that can be bought, and that their demand may use and gets something from.
 
     Under a budget of power, those whose power is known.
@@ -169,11 +169,11 @@ def programme_of(options: pl.DataFrame, demands: pl.DataFrame, limits: Limits, t
     return Programme(costs, devices, wanted, limits_on(options, limits), time_limit_s)
 
 
-def unserved(options: pl.DataFrame, demands: pl.DataFrame, limits: Limits, problems: tuple[str, ...]) -> Mix:
+def no_fleet(options: pl.DataFrame, demands: pl.DataFrame, limits: Limits, problems: tuple[str, ...]) -> Mix:
     """The answer where some demand has no option at all."""
     return Mix(
-        chosen(options, [0] * options.height),
+        fleet_rows(options, [0] * options.height),
         demands.drop("planned"),
-        used(options.clear().with_columns(replicas=0), limits),
+        use_of_limits(options.clear().with_columns(replicas=0), limits),
         problems,
     )

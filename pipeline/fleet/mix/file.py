@@ -61,7 +61,7 @@ class Region:
 
 
 @dataclass(frozen=True)
-class Asked:
+class MixDemand:
     """One demand, the plans that may serve it, and where."""
 
     name: str
@@ -78,7 +78,7 @@ class Asked:
 class MixPlan:
     """Everything that a file says, its names resolved."""
 
-    demands: tuple[Asked, ...]
+    demands: tuple[MixDemand, ...]
     limits: Limits = field(default_factory=Limits)
     regions: tuple[Region, ...] = ()
     market: str = "on-demand"
@@ -130,10 +130,10 @@ def wrong_file(said: Mapping[str, Any], catalogs: Catalogs) -> Iterator[str]:
         for place, each in enumerate(said.get(kind, []), start=1):
             who = f"{kind} '{each[kind]}'" if isinstance(each, dict) and kind in each else f"{kind} {place}"
             yield from (f"{who}: {problem}" for problem in wrong_table(kind, each, catalogs, regions))
-        yield from repeated(kind, said.get(kind, []))
+        yield from repeats(kind, said.get(kind, []))
 
 
-def repeated(kind: str, tables: Sequence[Any]) -> Iterator[str]:
+def repeats(kind: str, tables: Sequence[Any]) -> Iterator[str]:
     """Names that stand twice."""
     names = [each.get(kind) for each in tables if isinstance(each, dict) and isinstance(each.get(kind), str)]
     yield from (f"{kind} '{name}' stands twice" for name in dict.fromkeys(names) if names.count(name) > 1)
@@ -225,25 +225,25 @@ def wrong_names(name: str, said: Any, catalogs: Catalogs, regions: Sequence[Any]
 def as_plan(said: Mapping[str, Any], catalogs: Catalogs) -> MixPlan:
     """What a file says, where nothing is wrong about it."""
     mix = said.get("mix", {})
-    quotas = tuple(Quota(each["devices"], *names_of(each, catalogs, *PLACES)) for each in said.get("quota", []))
+    quotas = tuple(Quota(each["devices"], *places_in(each, catalogs, *PLACES)) for each in said.get("quota", []))
     regions = tuple(
-        Region(each["region"], float(each.get("price_ratio", 1.0)), *names_of(each, catalogs, "clouds"))
+        Region(each["region"], float(each.get("price_ratio", 1.0)), *places_in(each, catalogs, "clouds"))
         for each in said.get("region", [])
     )
     budget = {name: float(mix[name]) for name in ("usd_per_hour", "power_w") if name in mix}
     market, site = mix.get("market", "on-demand"), mix.get("site", DEFAULT_SITE)
     shared = {name: mix[name] for name in SHARED if name in mix}
-    demands = tuple(asked(shared | each, market, site, catalogs) for each in said["demand"])
+    demands = tuple(demand_of(shared | each, market, site, catalogs) for each in said["demand"])
     return MixPlan(demands, Limits(quotas, **budget), regions, market, site)
 
 
-def names_of(said: Mapping[str, Any], catalogs: Catalogs, *places: str) -> Iterator[tuple[str, ...]]:
+def places_in(said: Mapping[str, Any], catalogs: Catalogs, *places: str) -> Iterator[tuple[str, ...]]:
     """The ids of a table's accelerators, then its places."""
     yield select(catalogs, "accelerator", said["accelerators"]) if "accelerators" in said else ()
     yield from (tuple(said.get(each, ())) for each in places)
 
 
-def asked(said: Mapping[str, Any], market: str, site: str, catalogs: Catalogs) -> Asked:
+def demand_of(said: Mapping[str, Any], market: str, site: str, catalogs: Catalogs) -> MixDemand:
     """One demand, with what [mix] says for all."""
     lengths: dict[str, Any] = {name: said.get(name) for name in (*LENGTHS, *NUMBERS[1:])}
     spread = Variation(**{name: float(said[name]) for name in ("prompt_cv", "output_cv") if name in said})
@@ -253,4 +253,4 @@ def asked(said: Mapping[str, Any], market: str, site: str, catalogs: Catalogs) -
     own: dict[str, Any] = {name: said[name] for name in ("headroom_ratio", "spare_replicas") if name in said}
     own |= {name: tuple(said[name]) for name in PLACES if name in said}
     choice = Choice(**plans, market=market, site=site)
-    return Asked(said["demand"], demand, choice, float(said["requests_per_s"]), **own)
+    return MixDemand(said["demand"], demand, choice, float(said["requests_per_s"]), **own)

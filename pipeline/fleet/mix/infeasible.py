@@ -30,7 +30,7 @@ NOTHING_RATIO = 1e-6
 
 
 @dataclass(frozen=True)
-class Explained:
+class WaysOut:
     """What would have to give way, as frames and in words."""
 
     demands: pl.DataFrame
@@ -54,10 +54,10 @@ class Turns:
 def without_options(options: pl.DataFrame, usable: pl.DataFrame, demands: pl.DataFrame, rate: str) -> tuple[str, ...]:
     """A sentence for each demand that no option serves, whatever the limits."""
     alone = demands.join(usable, on="demand", how="anti", maintain_order="left")["demand"]
-    return tuple(f"'{each}': {reason(options.filter(col('demand') == each), rate)}" for each in alone)
+    return tuple(f"'{each}': {why_no_option(options.filter(col('demand') == each), rate)}" for each in alone)
 
 
-def reason(own: pl.DataFrame, rate: str) -> str:
+def why_no_option(own: pl.DataFrame, rate: str) -> str:
     """Why none of a demand's options can be chosen."""
     if own.is_empty():
         return "no plan meets its objectives"
@@ -68,13 +68,15 @@ def reason(own: pl.DataFrame, rate: str) -> str:
     return "what it may use (accelerators, clouds, regions) has no plan with a price that meets its objectives"
 
 
-def explained(programme: Programme, demands: pl.DataFrame) -> Explained:
+def explain_infeasible(programme: Programme, demands: pl.DataFrame) -> WaysOut:
     """What each limit and each demand would have to give, alone; all limits together where none is enough alone."""
     limits = programme.limits
     turns = Turns(len(limits) + demands.height + 1, monotonic() + TIME_LIMIT_S)
-    alone = [needed(programme, [at], turns)[at] for at in range(len(limits))]
+    alone = [limits_needed(programme, [at], turns)[at] for at in range(len(limits))]
     nothing: list[float | None] = [None] * len(limits)
-    together = nothing if any(each is not None for each in alone) else needed(programme, range(len(limits)), turns)
+    together = (
+        nothing if any(each is not None for each in alone) else limits_needed(programme, range(len(limits)), turns)
+    )
     possible = [served_at_most(programme, at, turns) for at in range(demands.height)]
     told = pl.DataFrame(
         {
@@ -89,11 +91,11 @@ def explained(programme: Programme, demands: pl.DataFrame) -> Explained:
     cut = demands.rename({"planned": "planned_requests_per_s"}).with_columns(
         pl.Series("possible_requests_per_s", possible, pl.Float64)
     )
-    words = tuple(in_words(limits, alone, together, cut))
-    return Explained(cut, told, words or ("which of the limits would have to give way was not found in time",))
+    words = tuple(ways_out(limits, alone, together, cut))
+    return WaysOut(cut, told, words or ("which of the limits would have to give way was not found in time",))
 
 
-def tried(solve: Callable[[], Solution | None]) -> Solution | None:
+def search_or_none(solve: Callable[[], Solution | None]) -> Solution | None:
     """What a search finds; nothing where time ends it empty-handed."""
     try:
         return solve()
@@ -101,9 +103,9 @@ def tried(solve: Callable[[], Solution | None]) -> Solution | None:
         return None
 
 
-def needed(programme: Programme, grown: Sequence[int], turns: Turns) -> list[float | None]:
+def limits_needed(programme: Programme, grown: Sequence[int], turns: Turns) -> list[float | None]:
     """How large each limit would have to be if only these gave way; nothing where that is not enough."""
-    found = tried(lambda: programme.least_growth(grown, turns.next_s()))
+    found = search_or_none(lambda: programme.least_growth(grown, turns.next_s()))
     if found is None:
         return [None] * len(programme.limits)
     return [each.allowed + float(more) for each, more in zip(programme.limits, found.growth, strict=True)]
@@ -111,22 +113,22 @@ def needed(programme: Programme, grown: Sequence[int], turns: Turns) -> list[flo
 
 def served_at_most(programme: Programme, at: int, turns: Turns) -> float | None:
     """Requests per second of one demand that are possible beside all of the others."""
-    found = tried(lambda: programme.least_cut(at, turns.next_s()))
+    found = search_or_none(lambda: programme.least_cut(at, turns.next_s()))
     if found is None:
         return None
     possible, asked = float(found.served[at]), programme.wanted[at].requests_per_s
     return possible if possible > NOTHING_RATIO * asked else 0.0
 
 
-def in_words(
+def ways_out(
     limits: Sequence[Limit], alone: Sequence[float | None], together: Sequence[float | None], cut: pl.DataFrame
 ) -> Iterator[str]:
     """The same as sentences, the ways out first."""
     for limit, size in zip(limits, alone, strict=True):
         if size is not None:
-            yield f"{limit.name!r} binds: {grown(limit, size)} would do, all else as it is"
+            yield f"{limit.name!r} binds: {growth_text(limit, size)} would do, all else as it is"
     several = [
-        f"{limit.name!r} {grown(limit, size)}"
+        f"{limit.name!r} {growth_text(limit, size)}"
         for limit, size in zip(limits, together, strict=True)
         if size is not None and grows(limit, size)
     ]
@@ -143,7 +145,7 @@ def grows(limit: Limit, size: float) -> bool:
     return size - limit.allowed > NOTHING_RATIO * limit.scale
 
 
-def grown(limit: Limit, size: float) -> str:
+def growth_text(limit: Limit, size: float) -> str:
     """A limit and what it would have to be."""
     text = f"{size:.0f}" if limit.unit == "devices" else f"{size:,.2f}"
     return f"{text} {limit.unit} in place of {limit.allowed:,g}"

@@ -24,10 +24,12 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import PipelineError
 
+with suppress(ImportError):  # comes with scipy: `import_solver` says what is missing
+    import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from pipeline.fleet.mix.limits import Limit
@@ -46,7 +48,7 @@ INFEASIBLE = 2
 STDOUT = 1
 
 
-def solver() -> Any:
+def import_solver() -> Any:
     """The library that solves mixed-integer programmes.
 
     Raises:
@@ -60,7 +62,7 @@ def solver() -> Any:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def silence_stdout() -> Iterator[None]:
     """Nothing on stdout, where data go: HiGHS at times prints a line there that no option turns off."""
     try:
         kept = os.dup(STDOUT)
@@ -96,15 +98,11 @@ class Wanted:
     @cached_property
     def thresholds(self) -> Vector:
         """The rates p that may decide what its largest replicas take."""
-        import numpy as np  # noqa: PLC0415
-
         every = np.unique(self.rates) if self.spares else self.rates.max(keepdims=True)
         return every[slice(*self.span)]
 
     def near(self, replicas: Vector) -> Wanted:
         """The same demand, p held to the best one of a fleet and its neighbours."""
-        import numpy as np  # noqa: PLC0415
-
         carried = np.minimum.outer(self.thresholds, self.rates) @ replicas - self.spares * self.thresholds
         best = int(carried.argmax())
         return replace(self, span=(max(0, best - 1), best + 2))
@@ -147,8 +145,6 @@ class Programme:
     @cached_property
     def rows(self) -> tuple[Vector, Vector, Vector]:
         """Matrix, lower and upper bounds of all constraints."""
-        import numpy as np  # noqa: PLC0415
-
         parts = [self.row_of(at, p) for at, p in self.thresholds]
         parts += [row for at in range(len(self.wanted)) for row in self.choice_of(at)]
         parts += [self.limit_of(at, limit) for at, limit in enumerate(self.limits)]
@@ -157,8 +153,6 @@ class Programme:
 
     def blank(self) -> Vector:
         """A row of zeros."""
-        import numpy as np  # noqa: PLC0415
-
         return np.zeros(self.starts[-1])
 
     def row_of(self, at: int, p: float) -> tuple[Vector, float, float]:
@@ -167,8 +161,6 @@ class Programme:
         In shares of the demand. Counted at p a fleet that holds at l carries R min(1, p / l) + k min(p, l)
         at least: rows of all p for all l cut off the fractions that rows of p for p alone would let pass.
         """
-        import numpy as np  # noqa: PLC0415
-
         row, each = self.blank(), self.wanted[at]
         row[each.places] = np.minimum(each.rates, p) / each.requests_per_s
         share = np.minimum(1, p / each.thresholds)
@@ -178,14 +170,10 @@ class Programme:
 
     def columns(self, at: int, part: int) -> Vector:
         """The columns of one demand's choices of p, or of its cuts."""
-        import numpy as np  # noqa: PLC0415
-
         return np.array([place for place, (each, _) in enumerate(self.thresholds) if each == at]) + self.starts[part]
 
     def choice_of(self, at: int) -> list[tuple[Vector, float, float]]:
         """One p is chosen; and so many whole replicas run at least."""
-        import numpy as np  # noqa: PLC0415
-
         each, one, count = self.wanted[at], self.blank(), self.blank()
         one[self.columns(at, 0)], count[each.places] = 1, 1
         count[self.columns(at, 0)] = [-(whole_replicas(each.requests_per_s, p) + each.spares) for p in each.thresholds]
@@ -193,8 +181,6 @@ class Programme:
 
     def limit_of(self, at: int, limit: Limit) -> tuple[Vector, float, float]:
         """What all replicas use, less the growth, is at most what there is; in shares of the limit."""
-        import numpy as np  # noqa: PLC0415
-
         row = self.blank()
         row[: self.starts[0]] = limit.used.to_numpy() / limit.scale
         row[self.starts[2] + at] = -1
@@ -202,8 +188,6 @@ class Programme:
 
     def most(self, at: int) -> Vector:
         """More replicas of an option than these never help: so many carry the demand and its spares alone."""
-        import numpy as np  # noqa: PLC0415
-
         each = self.wanted[at]
         return np.array([whole_replicas(each.requests_per_s, rate) + each.spares for rate in each.rates])
 
@@ -259,9 +243,7 @@ class Programme:
         Raises:
             PipelineError: scipy is missing, or no fleet was found in time.
         """
-        import numpy as np  # noqa: PLC0415
-
-        optimize, (matrix, lower, upper) = solver(), self.rows
+        optimize, (matrix, lower, upper) = import_solver(), self.rows
         _, chosen, growth, end = self.starts
         top, lower = np.ones(end), lower.copy()
         for at, each in enumerate(self.wanted):
@@ -273,7 +255,7 @@ class Programme:
             lower[[first, first + 1]] = 0, -np.inf
             top[chosen:growth] = [at == cut for at, _ in self.thresholds]
         whole = np.arange(end) < chosen
-        with quiet():
+        with silence_stdout():
             found = optimize.milp(
                 goal,
                 integrality=whole,
@@ -281,12 +263,10 @@ class Programme:
                 constraints=optimize.LinearConstraint(matrix, lower, upper),
                 options={"time_limit": time_limit_s, "mip_rel_gap": 0},
             )
-        return self.told(found)
+        return self.solution_of(found)
 
-    def told(self, found: Any) -> Solution | None:
-        """What HiGHS found."""
-        import numpy as np  # noqa: PLC0415
-
+    def solution_of(self, found: Any) -> Solution | None:
+        """An answer of HiGHS in replicas; nothing where it proves that there is none."""
         if found.x is None:
             if found.status == INFEASIBLE:
                 return None

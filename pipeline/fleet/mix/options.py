@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from pipeline.facts.catalog import Catalogs
-    from pipeline.fleet.mix.file import Asked, MixPlan, Region
+    from pipeline.fleet.mix.file import MixDemand, MixPlan, Region
 
 PRICE = ("device_usd_per_hour", "price_cloud", "price_date", "price_note")
 
@@ -28,10 +28,10 @@ def places_of(plan: MixPlan, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
     prices = listed.unique(["accelerator", "cloud"], keep="first", maintain_order=True).select(
         "accelerator", "device_usd_per_hour", "price_note", price_cloud="cloud", price_date="from_date"
     )
-    return pl.concat(standing(prices, each) for each in plan.regions) if plan.regions else prices
+    return pl.concat(prices_in(prices, each) for each in plan.regions) if plan.regions else prices
 
 
-def standing(prices: pl.DataFrame, region: Region) -> pl.DataFrame:
+def prices_in(prices: pl.DataFrame, region: Region) -> pl.DataFrame:
     """The prices that hold in a region."""
     here = [(region.accelerators, "accelerator"), (region.clouds, "price_cloud")]
     return prices.filter(col(column).is_in(list(names)) for names, column in here if names).with_columns(
@@ -56,7 +56,7 @@ def options_of(plan: MixPlan, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
     return pl.concat(frames, how="vertical_relaxed")
 
 
-def options_at(asked: Asked, places: pl.DataFrame, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
+def options_at(asked: MixDemand, places: pl.DataFrame, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
     """The options of one demand, of devices that have a price where it may run."""
     wanted = select(catalogs, "accelerator", asked.choice.accelerators)
     where = [(wanted, "accelerator"), (asked.clouds, "price_cloud"), (asked.regions, "region")]
@@ -70,7 +70,7 @@ def options_at(asked: Asked, places: pl.DataFrame, catalogs: Catalogs, as_of: da
 
 
 def demands_of(plan: MixPlan, options: pl.DataFrame, catalogs: Catalogs) -> pl.DataFrame:
-    """A row for each demand, as `solved` reads them.
+    """A row for each demand, as `solve_mix` reads them.
 
     Where devices may be taken away, the market's share of them is kept besides: it goes into the headroom.
     """

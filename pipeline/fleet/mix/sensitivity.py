@@ -10,10 +10,10 @@ import polars as pl
 from polars import col
 
 from pipeline.core.errors import PipelineError
-from pipeline.fleet.mix.cheapest import RATE, RATE_LO, checked, searched, solved, usable
+from pipeline.fleet.mix.cheapest import RATE, RATE_LO, check_demands, search_cheapest, solve_mix, usable_options
 from pipeline.fleet.mix.infeasible import Turns
 from pipeline.fleet.mix.limits import undominated
-from pipeline.fleet.mix.summary import chosen, left_without
+from pipeline.fleet.mix.summary import fleet_rows, left_without
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,19 +76,19 @@ def at_other_prices(
         null where none is within the budget); `gap_ratio`, how much cheaper a fleet might still be
         where time ended the search, 0 where none is, null where nothing was found in time.
     """
-    asked = checked(options, demands, limits)
-    whole = usable(options, asked, limits, RATE)
+    asked = check_demands(options, demands, limits)
+    whole = usable_options(options, asked, limits, RATE)
     kinds = whole["accelerator"].unique().sort()
     turns = Turns(kinds.len() * len(ratios), monotonic() + time_limit_s)
     rows = [
-        at_price(mix, repriced(whole, kind, ratio), asked, limits, kind, ratio, turns.next_s())
+        at_price(mix, reprice(whole, kind, ratio), asked, limits, kind, ratio, turns.next_s())
         for kind in kinds
         for ratio in ratios
     ]
     return pl.DataFrame(rows, schema=PRICES)
 
 
-def repriced(options: pl.DataFrame, accelerator: str, ratio: float) -> pl.DataFrame:
+def reprice(options: pl.DataFrame, accelerator: str, ratio: float) -> pl.DataFrame:
     """Options with one kind of device at another price."""
     factor = pl.when(accelerator=accelerator).then(ratio).otherwise(1.0)
     return options.with_columns(col("device_usd_per_hour", "replica_usd_per_hour") * factor)
@@ -107,21 +107,21 @@ def at_price(
     own = mix.fleet.filter(accelerator=accelerator)
     devices, now = int(own["devices"].sum()), mix.usd_per_hour
     kept = now + (ratio - 1.0) * float(own["usd_per_hour"].sum())
-    told = {"accelerator": accelerator, "price_ratio": ratio, "choice": SAME, "devices": devices,
-            "devices_then": devices, "kept_usd_per_hour": kept, "usd_per_hour": kept, "gap_ratio": 0.0}  # fmt: skip
+    same = (accelerator, ratio, SAME, devices, devices, kept, kept, 0.0)
+    row: dict[str, Any] = dict(zip(PRICES, same, strict=True))
     if not devices and (ratio >= 1.0 or accelerator not in undominated(options, limits)["accelerator"]):
-        return told  # what nobody chose is not chosen for being dearer, nor where others beat it still
+        return row  # what nobody chose is not chosen for being dearer, nor where others beat it still
     fleet, gap = best_at(options, asked, limits, time_limit_s)
     broken = limits.usd_per_hour is not None and kept > limits.usd_per_hour * (1.0 + SAME_RATIO)
     if fleet is None:
         none = {"choice": NONE, "devices_then": 0, "usd_per_hour": None} if broken else {}
-        return told | none | {"gap_ratio": gap}
+        return row | none | {"gap_ratio": gap}
     cost = float(fleet["usd_per_hour"].sum())
     if not broken and cost >= kept * (1.0 - max(SAME_RATIO, mix.gap_ratio)):
-        return told | {"gap_ratio": max(0.0, 1.0 - cost * (1.0 - (gap or 0.0)) / kept) if gap else 0.0}
+        return row | {"gap_ratio": max(0.0, 1.0 - cost * (1.0 - (gap or 0.0)) / kept) if gap else 0.0}
     then = int(fleet.filter(accelerator=accelerator)["devices"].sum())
     choice = FITTING if broken else OTHER
-    return told | {"choice": choice, "devices_then": then, "usd_per_hour": cost, "gap_ratio": gap}
+    return row | {"choice": choice, "devices_then": then, "usd_per_hour": cost, "gap_ratio": gap}
 
 
 def best_at(
@@ -129,10 +129,10 @@ def best_at(
 ) -> tuple[pl.DataFrame | None, float | None]:
     """The cheapest fleet, where one fits and is found in time, and its gap; a gap of nothing where time ended all."""
     try:
-        kept, _, found = searched(options, asked, limits, time_limit_s)
+        kept, _, found = search_cheapest(options, asked, limits, time_limit_s)
     except PipelineError:
         return None, None
-    return (None, 0.0) if found is None else (chosen(kept, found.replicas), found.gap_ratio)
+    return (None, 0.0) if found is None else (fleet_rows(kept, found.replicas), found.gap_ratio)
 
 
 def at_bad_end(mix: Mix, options: pl.DataFrame, demands: pl.DataFrame, limits: Limits) -> BadEnd:
@@ -150,10 +150,10 @@ def at_bad_end(mix: Mix, options: pl.DataFrame, demands: pl.DataFrame, limits: L
         `usd_per_hour` now and `usd_per_hour_lo` of the fleet chosen at the bad end.
     """
     try:
-        other = solved(options, demands, replace(limits, usd_per_hour=None), rate=RATE_LO)
+        other = solve_mix(options, demands, replace(limits, usd_per_hour=None), rate=RATE_LO)
     except PipelineError as error:  # time
         other = replace(mix, fleet=mix.fleet.clear(), problems=(str(error),))
-    left = left_without(mix.fleet, checked(options, demands, limits), RATE_LO)
+    left = left_without(mix.fleet, check_demands(options, demands, limits), RATE_LO)
     then = cost_of(other).rename({"usd_per_hour": "usd_per_hour_lo", "devices": "devices_lo"})
     rows = (
         demands.select("demand", "requests_per_s")
@@ -161,7 +161,7 @@ def at_bad_end(mix: Mix, options: pl.DataFrame, demands: pl.DataFrame, limits: L
         .join(cost_of(mix), on="demand", how="left", maintain_order="left")
         .join(then, on="demand", how="left", maintain_order="left")
     )
-    told = rows.select(
+    ends = rows.select(
         "demand",
         "requests_per_s",
         capacity_requests_per_s_lo="capacity_requests_per_s",
@@ -173,7 +173,7 @@ def at_bad_end(mix: Mix, options: pl.DataFrame, demands: pl.DataFrame, limits: L
         usd_per_hour="usd_per_hour",
         usd_per_hour_lo="usd_per_hour_lo",
     )
-    return BadEnd(told, other)
+    return BadEnd(ends, other)
 
 
 def cost_of(mix: Mix) -> pl.DataFrame:

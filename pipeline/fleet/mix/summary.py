@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 
     from pipeline.fleet.mix.limits import Limits
 
+SUPPLY = (
+    *("demand", "requests_per_s", "planned_requests_per_s", "spare_replicas", "replicas", "devices"),
+    *("capacity_requests_per_s", "reserve_requests_per_s", "utilisation_ratio"),
+    *("usd_per_hour", "usd_per_month", "usd_per_mtok_output"),
+)
 USED = {"limit": pl.String(), "unit": pl.String(), "allowed": pl.Float64(), "used": pl.Float64()}
 
 
-def chosen(options: pl.DataFrame, replicas: Iterable[int]) -> pl.DataFrame:
+def fleet_rows(options: pl.DataFrame, replicas: Iterable[int]) -> pl.DataFrame:
     """The chosen options with their replicas, devices, nodes and cost, in order of demands and cost."""
     count = pl.Series("replicas", list(replicas), pl.Int64)
     rows = options.with_columns(count).filter(col("replicas") > 0)
@@ -51,23 +56,22 @@ def left_without(fleet: pl.DataFrame, demands: pl.DataFrame, rate: str) -> pl.Da
     )
 
 
-def served(fleet: pl.DataFrame, demands: pl.DataFrame) -> pl.DataFrame:
+def supply_of_demands(fleet: pl.DataFrame, demands: pl.DataFrame) -> pl.DataFrame:
     """What each demand gets, and what it costs."""
     sums = fleet.group_by("demand").agg(col("replicas", "devices", "usd_per_hour", "usd_per_month").sum())
-    told = demands.join(sums, on="demand", how="left", maintain_order="left")
-    told = told.join(left_without(fleet, demands, "rate"), on="demand", how="left", maintain_order="left")
-    tokens = col("requests_per_s") * 3600 * col("output_tokens") / 1e6 if "output_tokens" in told.columns else None
-    return told.select(
-        "demand", "requests_per_s", planned_requests_per_s="planned", spare_replicas="spare_replicas",
-        replicas="replicas", devices="devices", capacity_requests_per_s="capacity_requests_per_s",
-        reserve_requests_per_s="reserve_requests_per_s",
+    rows = demands.join(sums, on="demand", how="left", maintain_order="left")
+    rows = rows.join(left_without(fleet, demands, "rate"), on="demand", how="left", maintain_order="left")
+    tokens = col("requests_per_s") * 3600 * col("output_tokens") / 1e6
+    price = [(col("usd_per_hour") / tokens).alias("usd_per_mtok_output")] if "output_tokens" in rows.columns else []
+    made = rows.with_columns(
+        *price,
+        planned_requests_per_s="planned",
         utilisation_ratio=col("requests_per_s") / col("capacity_requests_per_s"),
-        usd_per_hour="usd_per_hour", usd_per_month="usd_per_month",
-        **({} if tokens is None else {"usd_per_mtok_output": col("usd_per_hour") / tokens}),
-    )  # fmt: skip
+    )
+    return made.select(name for name in SUPPLY if name in made.columns)
 
 
-def used(fleet: pl.DataFrame, limits: Limits) -> pl.DataFrame:
+def use_of_limits(fleet: pl.DataFrame, limits: Limits) -> pl.DataFrame:
     """What the fleet uses of each limit."""
     rows = [
         {
@@ -78,5 +82,4 @@ def used(fleet: pl.DataFrame, limits: Limits) -> pl.DataFrame:
         }
         for each in limits_on(fleet, limits)
     ]
-    told = pl.DataFrame(rows, schema=USED)
-    return told.with_columns(left=col("allowed") - col("used"))
+    return pl.DataFrame(rows, schema=USED).with_columns(left=col("allowed") - col("used"))

@@ -10,7 +10,7 @@ from polars import col
 from pipeline.core.errors import PipelineError, UsageError
 from pipeline.facts.owned import site_of
 from pipeline.facts.prices import device_prices, interruption_ratio
-from pipeline.fleet.options import AT_WORK, CARRIED, as_one, demand_axes, device_notes, named
+from pipeline.fleet.options import AT_WORK, CARRIED, as_one, as_options, demand_axes, device_notes
 from pipeline.grid.replicas import replicas
 from pipeline.publish.workbook.book import write_workbook
 from pipeline.publish.workbook.inputs import Slice
@@ -55,7 +55,7 @@ def options_by_objective(demand: Demand, choice: Choice, catalogs: Catalogs, as_
     if rated.is_empty():
         loosest = f"a p95 TTFT of {max(of.ttft_levels_s):g} s and a p95 TPOT of {max(of.tpot_levels_s):g} s"
         raise PipelineError(f"no plan for {demand.model} keeps {loosest}, even at one request at a time")
-    told = named(rated, device_notes(catalogs, as_of, choice))
+    told = as_options(rated, device_notes(catalogs, as_of, choice))
     return told.with_columns(ttft_slo_s=rated["ttft_level_s"], tpot_slo_s=rated["tpot_level_s"])
 
 
