@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 import pipeline
 from pipeline.cli.main import cli
 from pipeline.core.places import bundled
+from tests.once import remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,10 +69,11 @@ def invoke(*args: object, code: int = 0) -> Result:
 
 @pytest.fixture(scope="session", autouse=True)
 def bundled_catalogs() -> Iterator[Catalogs]:
-    """The bundled catalogs, read once for all calls of a session: frames do not change."""
+    """The bundled catalogs, read once for all calls of a session: frames do not change. Copies are read once too."""
     read = pipeline.catalogs
     once = cache(read)
     with pytest.MonkeyPatch.context() as patch:
+        remember(patch)
         patch.setattr(pipeline, "catalogs", lambda folder=None: read(folder) if folder else once())
         yield once()
 
