@@ -1,4 +1,4 @@
-"""What a session computes once for the same input: a TOML file's tables, a frame's checks, a folder's catalogs.
+"""What a session makes once for the same input: a TOML file's tables, a frame's checks, a folder's catalogs, a book.
 
 Tests copy the bundled catalogs, change a line, and read them: 54 files and 15 frames, of which one is new. What is
 remembered is the outcome for an equal input, never an error: what a test spoils is read and checked like anything new.
@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import pickle
 import tomllib
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from pipeline.core.quantity import QUANTITIES, Expr, Quantity
+from pipeline.estimators.attention import KINDS
 from pipeline.facts import catalog
+from pipeline.grid import tables
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     import polars as pl
-    import pytest
 
+    from pipeline.core.quantity import Book
     from pipeline.facts.catalog import Catalogs
     from pipeline.facts.entries import Entry
 
@@ -80,8 +86,51 @@ def read(load: Callable[..., Catalogs]) -> Callable[..., Catalogs]:
     return remembered
 
 
+def built(book: Callable[[Callable[[str], bool]], Book]) -> Callable[[Callable[[str], bool]], Book]:
+    """Build one book for all models that have the same kinds of layers, as long as the same formulas are entered."""
+    counts: set[str] = set()
+    known: dict[object, Book] = {}
+
+    def remembered(used: Callable[[str], bool]) -> Book:
+        def asked(count: str) -> bool:
+            counts.add(count)
+            return used(count)
+
+        def key() -> object:
+            return tuple(KINDS), len(QUANTITIES), tuple(filter(used, sorted(counts)))
+
+        if key() not in known:
+            made = book(asked)
+            known[key()] = made
+        return known[key()]
+
+    return remembered
+
+
+FORMULA = Quantity.expr
+"""How a quantity builds its expression."""
+
+
+def expression(of: Quantity) -> Expr:
+    """Build each quantity's expression once."""
+    if "remembered" not in of.__dict__:
+        of.__dict__["remembered"] = FORMULA.__get__(of)
+    made: Expr = of.__dict__["remembered"]
+    return made
+
+
+@contextmanager
+def formulas_anew() -> Iterator[pytest.MonkeyPatch]:
+    """Build every expression again, since something that formulas call is another meanwhile: patched with this."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Quantity, "expr", FORMULA)
+        yield patch
+
+
 def remember(patch: pytest.MonkeyPatch) -> None:
     """Let this process remember, until the patch is undone."""
     patch.setattr(tomllib, "loads", parsed(tomllib.loads))
     patch.setattr(catalog, "validated", checked(catalog.validated))
     patch.setattr(catalog, "load", read(catalog.load))
+    patch.setattr(tables, "book", built(tables.book))
+    patch.setattr(Quantity, "expr", property(expression))
