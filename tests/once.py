@@ -69,19 +69,20 @@ def read(load: Callable[..., Catalogs]) -> Callable[..., Catalogs]:
     known: dict[object, Catalogs] = {}
 
     def remembered(folder: Path, layer_kinds: Mapping[str, Sequence[str]], beside: Path | None = None) -> Catalogs:
-        paths = sorted(folder.rglob("*.toml"))
-        if beside or not all(path.is_file() for path in paths):  # a pipe has no end
+        places = [folder, beside] if beside else [folder]
+        paths = [(place, path) for place in places for path in sorted(place.rglob("*.toml"))]
+        if not all(path.is_file() for _, path in paths):  # a pipe has no end
             return load(folder, layer_kinds, beside)
         try:
-            files = tuple((str(path.relative_to(folder)), path.read_bytes()) for path in paths)
+            files = tuple((place.name, str(path.relative_to(place)), path.read_bytes()) for place, path in paths)
         except OSError:
-            return load(folder, layer_kinds)
-        key = (folder.name, files, tuple((kind, *fields) for kind, fields in layer_kinds.items()))
+            return load(folder, layer_kinds, beside)
+        key = (files, len(places), tuple((kind, *fields) for kind, fields in layer_kinds.items()))
         if key not in known:
-            known[key] = load(folder, layer_kinds)
+            known[key] = load(folder, layer_kinds, beside)
             for oldest in list(known)[:-RECENT]:
                 del known[oldest]
-        return replace(known[key], folder=folder)
+        return replace(known[key], folder=folder, beside=beside)
 
     return remembered
 

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -128,7 +129,7 @@ def test_a_killed_tree_is_taken_up(place: Place, whole: Path) -> None:
         if place.published():  # it was faster
             assert_same(place.folder(), whole)
             shutil.rmtree(place.out)
-    place.run()
+    place.run(workers=1)
     assert_same(place.folder(), whole)
 
 
@@ -165,7 +166,7 @@ def test_an_interrupt_ends_cleanly(later_s: float, place: Place, whole: Path, *,
         assert "the same command goes on from there" in told
         assert not place.published()
     until(lambda: not any(map(is_alive, workers)), "the workers are gone")
-    place.run()
+    place.run(workers=1)
     assert_same(place.folder(), whole)
 
 
@@ -242,7 +243,7 @@ def test_a_disk_that_cannot_be_written_is_told(tmp_path: Path, told: Path) -> No
     """With the folder, and the option that names another; readers read on."""
     with small_disk(tmp_path / "disk", "24m") as disk:
         place = Place(disk, told)
-        place.run()
+        place.run(workers=1)
         before = sorted(disk.rglob("*"))
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
         said = place.run("--grid", "case-study", code=1)
@@ -371,7 +372,7 @@ def test_runs_of_other_grids_do_not_wait(place: Place) -> None:
     """Only the very same run is locked."""
     other = place.out.parent / "other.toml"
     other.write_text(GRID.replace("16, 256", "16"), encoding="utf-8")
-    pair = [place.start(), place.start("--grid", other)]
+    pair = [place.start(workers=1), place.start("--grid", other, workers=1)]
     for process in pair:
         _, told = process.communicate(timeout=5 * SOON_S)
         assert process.returncode == 0, told
@@ -384,7 +385,8 @@ def test_runs_of_other_grids_do_not_wait(place: Place) -> None:
 
 def made(place: Place, capgrid: Callable[..., Any], batches: str) -> Path:
     """A run of its own grid, published."""
-    place.grid.write_text(GRID.replace("[1, 16, 256]", batches), encoding="utf-8")
+    text = re.sub(r"models .*", 'models = ["llama-3.1-8b"]', GRID).replace("[1, 16, 256]", batches)
+    place.grid.write_text(text, encoding="utf-8")
     return place.out / json.loads(capgrid(*place.words("--json", workers=1)).stdout)["run"]
 
 
