@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from datetime import date
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from click.testing import CliRunner, Result
+from filelock import FileLock
 
 import pipeline
 from pipeline.cli.main import cli
 from pipeline.core.places import bundled
+from tests.once import remember
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,12 +71,32 @@ def invoke(*args: object, code: int = 0) -> Result:
 
 @pytest.fixture(scope="session", autouse=True)
 def bundled_catalogs() -> Iterator[Catalogs]:
-    """The bundled catalogs, read once for all calls of a session: frames do not change."""
+    """The bundled catalogs, read once for all calls of a session: frames do not change. Copies are read once too."""
     read = pipeline.catalogs
     once = cache(read)
     with pytest.MonkeyPatch.context() as patch:
+        remember(patch)
         patch.setattr(pipeline, "catalogs", lambda folder=None: read(folder) if folder else once())
         yield once()
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """A folder by its name, filled by whichever worker asks first and read by all; nobody changes it."""
+    base = tmp_path_factory.getbasetemp()
+    top = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder(name: str, fill: Callable[[Path], object]) -> Path:
+        made, filled = top / name, top / f"{name}.filled"
+        with FileLock(top / f"{name}.lock"):
+            if not filled.exists():
+                shutil.rmtree(made, ignore_errors=True)
+                made.mkdir()
+                fill(made)
+                filled.touch()
+        return made
+
+    return folder
 
 
 @pytest.fixture(scope="session")
@@ -89,10 +112,13 @@ def contract() -> dict[str, list[str]]:
 
 
 @pytest.fixture(scope="session")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+def small(shared: Callable[[str, Callable[[Path], object]], Path]) -> Finished:
     """A run of the bundled grid `small`, made by the command line; tests read it and never change it."""
-    out = tmp_path_factory.mktemp("small") / "outputs"
-    invoke("run", "--grid", "small", "--out", out, "--workers", 1, "--as-of", AS_OF)
+
+    def fill(folder: Path) -> None:
+        invoke("run", "--grid", "small", "--out", folder / "outputs", "--workers", 1, "--as-of", AS_OF)
+
+    out = shared("small", fill) / "outputs"
     return Finished(out, (out / "latest").resolve())
 
 

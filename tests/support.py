@@ -85,11 +85,17 @@ def beside(engine: str, accelerator: str) -> pl.DataFrame:
     return pl.concat([texts(of[name]) for name in parts], how="horizontal")
 
 
+@cache
+def served(model: str, engine: str, accelerator: str) -> pl.DataFrame:
+    """One model, and what formulas read beside it."""
+    return models(engine).filter(model=model).join(beside(engine, accelerator), how="cross")
+
+
 def facts(model: str, engine: str = "vllm", accelerator: str = "h100-sxm-80gb", /, **plans: Any) -> pl.DataFrame:
     """The facts of one model, and of a plan beside them: a row for each value of the lists among these."""
     usual = {"prompt_tokens": 1024, "output_tokens": 0} | plans
     lists = {name: each if isinstance(each, list) else [each] for name, each in usual.items()}
     most = max(map(len, lists.values()))
     said = pl.DataFrame({name: each * most if len(each) == 1 else each for name, each in lists.items()})
-    whole = models(engine).filter(model=model).join(beside(engine, accelerator), how="cross")
+    whole = served(model, engine, accelerator)
     return whole.drop(said.columns, strict=False).join(said, how="cross", maintain_order="left_right")

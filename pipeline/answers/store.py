@@ -117,7 +117,7 @@ def pattern(folder: Path, path: Path) -> str:
 
 def comment(connection: duckdb.DuckDBPyConnection, what: str, name: str, text: str) -> None:
     """COMMENT ON something."""
-    connection.sql(f"COMMENT ON {what} {name} IS {literal(text)}")
+    connection.execute(f"COMMENT ON {what} {name} IS {literal(text)}")
 
 
 def comment_columns(connection: duckdb.DuckDBPyConnection) -> None:

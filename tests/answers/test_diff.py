@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import tomllib
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import TYPE_CHECKING, Any
@@ -61,8 +62,8 @@ def edited(path: Path, edit: Callable[[Any], object]) -> None:
 def entries(catalogs: Path, kind: str) -> Iterator[tuple[Path, int, dict[str, Any]]]:
     """Every entry of a kind, with where it stands."""
     for path in sorted(catalogs.rglob("*.toml")):
-        for place, entry in enumerate(tomlkit.parse(path.read_text(encoding="utf-8")).get(kind, [])):
-            yield path, place, entry.unwrap()
+        for place, entry in enumerate(tomllib.loads(path.read_text(encoding="utf-8")).get(kind, [])):
+            yield path, place, entry
 
 
 def with_price(catalogs: Path, factor: float, from_date: str | None = None) -> str:
@@ -114,18 +115,23 @@ SHAKEN: dict[tuple[str, str], dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def made(shared: Callable[..., Path]) -> Made:
     """Runs: as it was; three planted changes; one alone; two days with and without a dated price; another grid."""
-    top = tmp_path_factory.mktemp("diff")
-    out = top / "outputs"
-    folders = {}
+    top = shared("diff", make_runs)
+    ids = json.loads((top / "ids.json").read_text(encoding="utf-8"))
+    return Made(top / "outputs", {name: top / "outputs" / each for name, each in ids.items()})
+
+
+def make_runs(top: Path) -> None:
+    """Make them, and write down which is which."""
+    out, ids = top / "outputs", {}
 
     def run(name: str, catalogs: Path, text: str, as_of: date = AS_OF) -> None:
         grid = top / name / "tiny.toml"
         grid.parent.mkdir()
         grid.write_text(text, encoding="utf-8")
         invoke("run", "--grid", grid, "--out", out, "--workers", 1, "--as-of", as_of, "--catalogs", catalogs)
-        folders[name] = (out / "latest").resolve()
+        ids[name] = (out / "latest").resolve().name
 
     def copied(name: str) -> Path:
         return shutil.copytree(bundled("catalogs"), top / name)
@@ -150,7 +156,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     run("waiting", dated, bare)
     run("in force", dated, bare, LATER)
     run("other grid", plain, whole.replace(', "l4"', "").replace("1, 16, 256", "1, 16, 64").replace("= 20", "= 30"))
-    return Made(out, folders)
+    (top / "ids.json").write_text(json.dumps(ids), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

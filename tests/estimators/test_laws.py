@@ -21,6 +21,7 @@ from pipeline.estimators.memory import weights
 from pipeline.estimators.step.kernels import distinct_experts
 from pipeline.grid.axes import KEYS
 from pipeline.grid.tables import capacity_of
+from tests.once import formulas_anew
 from tests.support import axes, beside, catalogs, every, facts, models, plan, rows, texts
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ SPLITS = [(model, tp) for tp in (2, 4, 8, 16) for model in splits(tp)]
 @contextmanager
 def to_the_byte() -> Iterator[None]:
     """No allocator: every tensor takes its own bytes."""
-    with pytest.MonkeyPatch.context() as patch:
+    with formulas_anew() as patch:
         patch.setattr(matrices, "handed_out", lambda size: size)
         patch.setattr(matrices, "padded", lambda size, _multiple: size)
         patch.setattr(weights, "handed_out", lambda size: size)

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from pipeline.core.quantity import evaluate, in_order
 from pipeline.estimators.load.book import load_book
-from pipeline.grid.load import INPUTS, largest_rate, under_load
+from pipeline.grid.load import INPUTS, complete, largest_rate, under_load
 
 CHEAP = settings(
     max_examples=25,
@@ -34,7 +35,9 @@ LATENCIES = ("ttft_loaded_s", "tpot_loaded_s", "e2e_loaded_s")
 def at_loads(replica: dict[str, object], *loads: float) -> pl.DataFrame:
     """One replica at some shares of what it can finish."""
     one = pl.DataFrame([replica]).with_columns(arrivals_per_s=1.0)
-    most = under_load(one)["arrivals_max_per_s"].item()
+    most = evaluate(complete(one), in_order(load_book(), ["arrivals_max_per_s"], {*INPUTS})).item(
+        0, "arrivals_max_per_s"
+    )
     rates = pl.DataFrame({"arrivals_per_s": [most * load for load in loads]})
     return under_load(one.drop("arrivals_per_s").join(rates, how="cross"))
 

@@ -66,12 +66,15 @@ def make(tiny: Path, tmp_path: Path, capgrid: Callable[..., Any]) -> Callable[..
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, tiny_text: str, capgrid: Callable[..., Any]) -> Path:
+def whole(shared: Callable[..., Path], tiny_text: str, capgrid: Callable[..., Any]) -> Path:
     """The tiny grid, run without trouble."""
-    folder = tmp_path_factory.mktemp("whole")
-    (folder / "tiny.toml").write_text(tiny_text, encoding="utf-8")
-    args = ("run", "--grid", folder / "tiny.toml", "--out", folder / "outputs", "--workers", 1, "--as-of", DAY)
-    return folder / "outputs" / json.loads(capgrid(*args, "--json").stdout)["run"]
+
+    def fill(folder: Path) -> None:
+        grid = folder / "tiny.toml"
+        grid.write_text(tiny_text, encoding="utf-8")
+        capgrid("run", "--grid", grid, "--out", folder / "outputs", "--workers", 1, "--as-of", DAY)
+
+    return (shared("tiny", fill) / "outputs" / "latest").resolve()
 
 
 @pytest.fixture

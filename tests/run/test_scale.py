@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import time
+from collections import Counter
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +17,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from pipeline.core.places import bundled
 from pipeline.grid.axes import axes_of
 from pipeline.grid.plan import census
 from pipeline.grid.selection import read_grid
@@ -76,6 +80,11 @@ class Place:
         manifest = json.loads(self.capgrid(*words, "--json", *more).stdout)
         return self.folder / out / manifest["run"], manifest
 
+    def begin(self, begun: Path) -> Path:
+        """The folder of a run that was made before, copied to where this place's runs stand."""
+        shutil.copytree(begun, self.folder / "outputs", symlinks=True)
+        return (self.folder / "outputs" / "latest").resolve()
+
     def edit(self, pattern: str, instead: str, file: str = "") -> None:
         """Change a catalog, or the grid, by a pattern that is found."""
         path = self.catalogs / file if file else self.grid
@@ -90,15 +99,48 @@ def place(tmp_path: Path, own_catalogs: Path, capgrid: Callable[..., Any]) -> Pl
     return Place(tmp_path, own_catalogs, capgrid)
 
 
+CUT = partial(parting.partitions, most_of_a_model=30)
+"""A budget so small that every model is cut, along two axes."""
+
+
 @pytest.fixture
 def cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A budget so small that every model is cut."""
-    monkeypatch.setattr(runs, "partitions", partial(parting.partitions, most_of_a_model=20))
+    """Runs of that budget."""
+    monkeypatch.setattr(runs, "partitions", CUT)
+
+
+def finished(shared: Callable[..., Path], capgrid: Callable[..., Any], name: str, parts: Callable[..., Any]) -> Path:
+    """A folder with a run of the grid as it is written above; tests read it, or copy it to go on from there."""
+
+    def fill(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(runs, "partitions", parts)
+            Place(folder, bundled("catalogs"), capgrid).run()
+
+    return shared(name, fill) / "outputs"
+
+
+@pytest.fixture
+def begun(shared: Callable[..., Path], capgrid: Callable[..., Any]) -> Path:
+    """A run of whole models."""
+    return finished(shared, capgrid, "wide", parting.partitions)
+
+
+@pytest.fixture
+def begun_cut(shared: Callable[..., Path], capgrid: Callable[..., Any]) -> Path:
+    """A run of cut models."""
+    return finished(shared, capgrid, "wide-cut", CUT)
 
 
 def small() -> Axes:
     """The axes of the bundled grid `small`."""
     return axes_of(catalogs(), read_grid("small", catalogs()), AS_OF)
+
+
+def manifest_of(folder: Path) -> dict[str, Any]:
+    """What a run says of itself."""
+    said: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    return said
 
 
 # ----- cut models
@@ -108,9 +150,10 @@ def small() -> Axes:
 def test_parts_hold_every_plan_once_and_keep_to_the_budget(most: int) -> None:
     """A plan in no part would be missing from the run, in two it would be counted twice; a part too large kills."""
     axes = small()
-    parts = parting.partitions(axes, most_of_a_model=most)
     names = ("model", "weights", "kv", "engine", "parallel", "accelerator", "workload")
-    seen: dict[tuple[Any, ...], int] = {}
+    axes |= {name: axes[name].with_row_index("place") for name in names}
+    parts = parting.partitions(axes, most_of_a_model=most)
+    seen: Counter[tuple[int, ...]] = Counter()
     for part in parts:
         own = part.axes(axes)
         if part.spans:
@@ -119,14 +162,7 @@ def test_parts_hold_every_plan_once_and_keep_to_the_budget(most: int) -> None:
                 rows *= own[name].height
             assert rows <= max(most, axes["batch"].height)
             assert len(part.models) == 1
-        frames = [
-            own[name].select(pl.concat_str(pl.all().cast(pl.String).fill_null("-")).alias(name)) for name in names
-        ]
-        grid = frames[0]
-        for frame in frames[1:]:
-            grid = grid.join(frame, how="cross")
-        for row in grid.iter_rows():
-            seen[row] = seen.get(row, 0) + 1
+        seen.update(product(*(own[name]["place"].to_list() for name in names)))
     whole = 1
     for name in names:
         whole *= axes[name].height
@@ -134,14 +170,11 @@ def test_parts_hold_every_plan_once_and_keep_to_the_budget(most: int) -> None:
     assert set(seen.values()) == {1}
 
 
-@pytest.mark.usefixtures("cut")
-def test_cut_models_have_the_rows_of_whole_ones(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cut_models_have_the_rows_of_whole_ones(place: Place, begun: Path, begun_cut: Path) -> None:
     """Part by part; only their order is that of the parts."""
-    folder, manifest = place.run("cut")
+    folder, whole = ((each / "latest").resolve() for each in (begun_cut, begun))
     assert len(list(folder.glob("estimates/model=gemma-3-4b/part-*.parquet"))) > 3
-    monkeypatch.undo()
-    whole, other = place.run("whole")
-    assert manifest["rows"] == other["rows"]
+    assert manifest_of(folder)["rows"] == manifest_of(whole)["rows"]
     for table in ("estimates", "capacity"):
         one, two = (
             pl.read_parquet(each / table / "*" / "*.parquet", hive_partitioning=False) for each in (folder, whole)
@@ -153,20 +186,18 @@ def test_cut_models_have_the_rows_of_whole_ones(place: Place, monkeypatch: pytes
     assert place.capgrid("check", "--out", folder.parent).exit_code == 0
     asked = [place.capgrid("ask", "max_batch", "--out", each.parent, "--json").stdout for each in (folder, whole)]
     assert asked[0] == asked[1]
-    assert place.capgrid("report", "--out", folder.parent).exit_code == 0
+    assert place.capgrid("report", "--out", folder.parent, "--file", place.folder / "report.html").exit_code == 0
 
 
-def test_files_of_another_cut_do_not_stay(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_of_another_cut_do_not_stay(place: Place, begun: Path, begun_cut: Path) -> None:
     """A run that stopped under another budget left parts that would be read twice."""
-    with monkeypatch.context() as patch:
-        patch.setattr(runs, "partitions", partial(parting.partitions, most_of_a_model=20))
-        folder, _ = place.run()
+    folder = place.begin(begun_cut)
     (folder / "manifest.json").unlink()
     again, manifest = place.run()
     assert again == folder
-    fresh, other = place.run("fresh")
+    fresh = (begun / "latest").resolve()
     assert_same(again, fresh)
-    assert manifest["files"].keys() == other["files"].keys()
+    assert manifest["files"].keys() == manifest_of(fresh)["files"].keys()
 
 
 # ----- counts
@@ -215,9 +246,9 @@ def test_bytes_are_foretold(place: Place) -> None:
 # ----- an earlier run
 
 
-def test_an_edited_price_is_computed_alone(place: Place) -> None:
+def test_an_edited_price_is_computed_alone(place: Place, begun: Path) -> None:
     """Every model has that device: only its rows are made, and the run is the one that all rows would give."""
-    place.run()
+    place.begin(begun)
     place.edit(*PRICE)
     mended, manifest = place.run()
     assert manifest["models"] == {"mended": 3}
@@ -226,9 +257,9 @@ def test_an_edited_price_is_computed_alone(place: Place) -> None:
 
 
 @pytest.mark.usefixtures("cut")
-def test_parts_that_an_edit_does_not_reach_are_the_earlier_runs(place: Place) -> None:
+def test_parts_that_an_edit_does_not_reach_are_the_earlier_runs(place: Place, begun_cut: Path) -> None:
     """The same file under two names: no time, no space."""
-    first, _ = place.run()
+    first = place.begin(begun_cut)
     place.edit(*PRICE)
     second, manifest = place.run()
     assert set(manifest["models"]) == {"linked", "computed"}
@@ -253,9 +284,9 @@ EDITS: dict[str, tuple[tuple[str, str, str], dict[str, int]]] = {
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_a_changed_grid_takes_what_it_can(name: str, place: Place) -> None:
+def test_a_changed_grid_takes_what_it_can(name: str, place: Place, begun: Path) -> None:
     """Rows of entries that are new or other than before are made; the result is as if all were."""
-    place.run()
+    place.begin(begun)
     edit, expected = EDITS[name]
     place.edit(*edit)
     mended, manifest = place.run()
@@ -266,9 +297,9 @@ def test_a_changed_grid_takes_what_it_can(name: str, place: Place) -> None:
 
 
 @pytest.mark.parametrize("table", ["estimates", "capacity"])
-def test_spoilt_files_of_an_earlier_run_are_not_taken(table: str, place: Place) -> None:
+def test_spoilt_files_of_an_earlier_run_are_not_taken(table: str, place: Place, begun: Path) -> None:
     """A disk's error, or a person's, must not live on in tomorrow's run."""
-    first, _ = place.run()
+    first = place.begin(begun)
     path = first / table / "model=gemma-3-4b" / "part-0.parquet"
     about = pl.read_parquet_metadata(path)
     about.pop("ARROW:schema", None)
@@ -280,9 +311,10 @@ def test_spoilt_files_of_an_earlier_run_are_not_taken(table: str, place: Place) 
     assert_same(second, fresh)
 
 
-def test_pages_and_exports_are_no_part_of_a_run(place: Place) -> None:
+def test_pages_and_exports_are_no_part_of_a_run(place: Place, begun: Path) -> None:
     """What is written from a run may be written again: it is in no manifest, also after a repair."""
-    folder, manifest = place.run()
+    folder = place.begin(begun)
+    manifest = manifest_of(folder)
     for name in ("report.html", "report.zh.html", "report.md", "diff.md", "exports/max_batch.csv"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("a page", encoding="utf-8")
@@ -374,10 +406,9 @@ def files_read(connection: duckdb.DuckDBPyConnection, rows: str, **settings: str
     return int(read[1])
 
 
-@pytest.mark.usefixtures("cut")
-def test_questions_about_a_model_open_its_files_alone(place: Place) -> None:
+def test_questions_about_a_model_open_its_files_alone(begun_cut: Path) -> None:
     """Or every answer about one model would take longer with every other."""
-    folder, _ = place.run()
+    folder = (begun_cut / "latest").resolve()
     own, every = (len(list(folder.glob(f"estimates/model={name}/*.parquet"))) for name in ("gemma-3-4b", "*"))
     assert 1 < own < every
     with duckdb.connect(str(folder / "capgrid.duckdb"), read_only=True) as connection:

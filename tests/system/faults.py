@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
+import pytest
+from click.testing import CliRunner
 from polars.testing import assert_frame_equal
+
+import pipeline
+from pipeline.cli.main import cli
+from pipeline.run import compute
+from pipeline.run.code import fingerprints
+from pipeline.run.partitions import partitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,13 +40,26 @@ workloads    = ["chat"]
 batches      = [1, 16, 256]
 """
 PROGRAM = """
+import pickle, sys
 from functools import partial
-from pipeline.run import compute
+from pathlib import Path
+import pipeline
+from pipeline.run import compute, job
+read, (catalogs, code) = pipeline.catalogs, pickle.loads(Path(sys.argv.pop(1)).read_bytes())
+pipeline.catalogs = lambda folder=None: read(folder) if folder else catalogs
+compute.fingerprints = job.fingerprints = lambda: code
 compute.partitions = partial(compute.partitions, most=1)
 from pipeline.cli.main import cli
 cli()
 """
-"""The command, with a partition for each model."""
+"""The command, with a partition for each model; what every process would find out anew, this one is told."""
+
+
+def known(folder: Path) -> Path:
+    """What the command is told: the bundled catalogs, and the fingerprints of the code."""
+    path = folder / "known.pickle"
+    path.write_bytes(pickle.dumps((pipeline.catalogs(), fingerprints())))
+    return path
 
 
 def until(happened: Callable[[], bool], what: str) -> None:
@@ -48,13 +71,13 @@ def until(happened: Callable[[], bool], what: str) -> None:
     raise AssertionError(f"never: {what}")
 
 
-def workers_of(pid: int) -> list[int]:
+def workers_of(pid: int, program: bytes = b"spawn_main") -> list[int]:
     """Worker processes that a process has started and that live."""
     found = []
     for place in Path("/proc").iterdir():
         try:
             state, parent = (place / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[:2]
-            if int(parent) == pid and state != "Z" and b"spawn_main" in (place / "cmdline").read_bytes():
+            if int(parent) == pid and state != "Z" and program in (place / "cmdline").read_bytes():
                 found.append(int(place.name))
         except (OSError, ValueError):
             continue
@@ -72,10 +95,10 @@ def is_alive(pid: int) -> bool:
 class Place:
     """A folder of runs and a grid file."""
 
-    def __init__(self, folder: Path, text: str = GRID) -> None:
-        """Write the grid."""
+    def __init__(self, folder: Path, told: Path, text: str = GRID) -> None:
+        """Write the grid; processes are told what is known there."""
         folder.mkdir(parents=True, exist_ok=True)
-        self.out, self.grid = folder / "outputs", folder / "tiny.toml"
+        self.out, self.grid, self.told = folder / "outputs", folder / "tiny.toml", told
         self.grid.write_text(text, encoding="utf-8")
 
     def words(self, *more: object, workers: int = 2) -> list[str]:
@@ -84,19 +107,21 @@ class Place:
         return [str(each) for each in words]
 
     def start(self, *more: object, workers: int = 2) -> subprocess.Popen[str]:
-        """The command in a process, and a group, of its own."""
+        """The command in a process, and a group, of its own: to be killed, or to run beside another."""
         return subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, *self.words(*more, workers=workers)], stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, start_new_session=True, env=os.environ | {"COLUMNS": "500"},
+            [sys.executable, "-c", PROGRAM, str(self.told), *self.words(*more, workers=workers)],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+            env=os.environ | {"COLUMNS": "500"},
         )  # fmt: skip
 
     def run(self, *more: object, workers: int = 2, code: int = 0) -> str:
-        """The command to its end; what it says on stderr."""
-        process = self.start(*more, workers=workers)
-        _, told = process.communicate(timeout=10 * SOON_S)
-        assert "Traceback" not in told, told
-        assert process.returncode == code, told
-        return told
+        """The command to its end, in this process; what it says on stderr."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(compute, "partitions", partial(partitions, most=1))
+            ended = CliRunner(env={"COLUMNS": "500"}).invoke(cli, self.words(*more, workers=workers))
+        assert isinstance(ended.exception, SystemExit | None), ended.exception
+        assert ended.exit_code == code, ended.stderr
+        return ended.stderr
 
     def folder(self) -> Path:
         """The one run's folder, finished or not."""

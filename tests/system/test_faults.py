@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +15,7 @@ import threading
 import time
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,47 +26,53 @@ from pipeline.answers.diff.runs import before_latest, complete_runs
 from pipeline.cli.main import cli
 from pipeline.publish.nightly import prune
 from pipeline.run import compute as runs
-from tests.system.faults import DAY, GRID, SOON_S, Place, assert_same, is_alive, until, workers_of
+from tests.system.faults import DAY, GRID, SOON_S, Place, assert_same, is_alive, known, until, workers_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.conftest import Finished
 
 
 KILLS = 50
 needs_proc = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="finds workers in /proc")
 
 
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What processes need not find out."""
+    return known(tmp_path_factory.mktemp("told"))
+
+
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
+def place(tmp_path: Path, told: Path) -> Place:
     """A place for runs that go wrong."""
-    return Place(tmp_path)
+    return Place(tmp_path, told)
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(shared: Callable[..., Path], told: Path) -> Path:
     """The same run, undisturbed, in one process."""
-    undisturbed = Place(tmp_path_factory.mktemp("whole"))
-    undisturbed.run(workers=1)
-    return undisturbed.folder()
+    return Place(shared("undisturbed", lambda folder: Place(folder, told).run(workers=1)), told).folder()
 
 
 # ----- killed
 
 
 class Killer(threading.Thread):
-    """Kills a worker of this process now and then, so many times."""
+    """Kills a worker that a process has forked now and then, so many times."""
 
-    def __init__(self, kills: int, dice: random.Random) -> None:
+    def __init__(self, kills: int, dice: random.Random, parent: int) -> None:
         """Begin at the next start."""
         super().__init__(daemon=True)
-        self.left, self.dice, self.stop = kills, dice, threading.Event()
+        self.left, self.dice, self.parent, self.stop = kills, dice, parent, threading.Event()
 
     def run(self) -> None:
         """Pick a worker, wait, kill it."""
         seen: set[int] = set()
         while self.left and not self.stop.wait(0.01):
-            fresh = [pid for pid in workers_of(os.getpid()) if pid not in seen]
-            if fresh and not self.stop.wait(self.dice.uniform(0, 1.5)):
+            fresh = [pid for pid in workers_of(self.parent, b"forkserver") if pid not in seen]
+            if fresh and not self.stop.wait(self.dice.uniform(0, 0.8)):
                 pid = self.dice.choice(fresh)
                 seen.update(fresh)
                 if is_alive(pid):
@@ -71,11 +80,25 @@ class Killer(threading.Thread):
                     self.left -= 1
 
 
+@pytest.fixture
+def forked(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """The process that forks workers, its modules imported: they begin to work at once, and not half a second later."""
+    context = multiprocessing.get_context("forkserver")
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: context)
+    monkeypatch.setenv("POLARS_MAX_THREADS", "1")
+    context.set_forkserver_preload(["pipeline.run.pieces"])
+    forkserver.ensure_running()
+    yield int(forkserver._forkserver._forkserver_pid)  # type: ignore[attr-defined]
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
+
+
 @needs_proc
-def test_workers_killed_at_random_moments(place: Place, whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_killed_at_random_moments(
+    place: Place, whole: Path, forked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Fifty times over, mostly while they compute or write: every run that ends well is whole and equal."""
     monkeypatch.setattr(runs, "partitions", partial(runs.partitions, most=1))
-    killer = Killer(KILLS, random.Random(8))  # noqa: S311
+    killer = Killer(KILLS, random.Random(8), forked)  # noqa: S311
     killer.start()
     try:
         while killer.left:
@@ -106,7 +129,7 @@ def test_a_killed_tree_is_taken_up(place: Place, whole: Path) -> None:
         if place.published():  # it was faster
             assert_same(place.folder(), whole)
             shutil.rmtree(place.out)
-    place.run()
+    place.run(workers=1)
     assert_same(place.folder(), whole)
 
 
@@ -143,7 +166,7 @@ def test_an_interrupt_ends_cleanly(later_s: float, place: Place, whole: Path, *,
         assert "the same command goes on from there" in told
         assert not place.published()
     until(lambda: not any(map(is_alive, workers)), "the workers are gone")
-    place.run()
+    place.run(workers=1)
     assert_same(place.folder(), whole)
 
 
@@ -200,32 +223,32 @@ def small_disk(folder: Path, size: str, *options: str) -> Iterator[Path]:
 
 @pytest.mark.parametrize(("free_kb", "workers"), [(0, 2), (12, 1), (60, 2), (400, 1)])
 def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(
-    free_kb: int, workers: int, tmp_path: Path, whole: Path
+    free_kb: int, workers: int, tmp_path: Path, whole: Path, told: Path
 ) -> None:
     """Wherever in a run it fills up: exit code 1, what failed and why, nothing published."""
     with small_disk(tmp_path / "disk", "24m") as disk:
-        place, filler = Place(disk), disk / "filler"
+        place, filler = Place(disk, told), disk / "filler"
         with filler.open("wb") as file:
             file.write(b"x" * (shutil.disk_usage(disk).free - free_kb * 1024))
-        told = place.run(workers=workers, code=1)
-        assert "space" in told.lower()
-        assert "Error: " in told
+        said = place.run(workers=workers, code=1)
+        assert "space" in said.lower()
+        assert "Error: " in said
         assert not place.published()
         filler.unlink()
         place.run(workers=workers)
         assert_same(place.folder(), whole)
 
 
-def test_a_disk_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_disk_that_cannot_be_written_is_told(tmp_path: Path, told: Path) -> None:
     """With the folder, and the option that names another; readers read on."""
     with small_disk(tmp_path / "disk", "24m") as disk:
-        place = Place(disk)
-        place.run()
+        place = Place(disk, told)
+        place.run(workers=1)
         before = sorted(disk.rglob("*"))
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
-        told = place.run("--grid", "case-study", code=1)
-        assert "--out" in told
-        assert str(place.out) in told
+        said = place.run("--grid", "case-study", code=1)
+        assert "--out" in said
+        assert str(place.out) in said
         asked = CliRunner().invoke(cli, ["sql", "SELECT count(*) AS n FROM capacity", "--out", str(place.out)])
         assert asked.exit_code == 0, asked.output
         for words in (["report", "--out", str(place.out)], ["nightly", "--out", str(place.out), "--grid", "small"]):
@@ -236,11 +259,10 @@ def test_a_disk_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         assert sorted(disk.rglob("*")) == before
 
 
-def test_a_folder_that_may_not_be_written_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_may_not_be_written_is_told(place: Place) -> None:
     """The same for a person without the right to write there."""
     if os.geteuid() == 0:
         pytest.skip("permissions do not bind root; a disk that is read-only does")
-    place = Place(tmp_path)
     place.out.mkdir(mode=0o555)
     assert "--out" in place.run(code=1)
 
@@ -268,9 +290,12 @@ PARTS = ("capacity.parquet", "estimates/model=llama-7b/part-0.parquet", "fleet.p
 
 
 @pytest.fixture(scope="module")
-def mortal(tmp_path_factory: pytest.TempPathFactory, capgrid: Callable[..., Any]) -> Path:
+def mortal(tmp_path_factory: pytest.TempPathFactory, small: Finished, capgrid: Callable[..., Any]) -> Path:
     """A run whose files are damaged, and mended again, where it was made: its database points there."""
     out = tmp_path_factory.mktemp("mortal") / "outputs"
+    shutil.copytree(small.out, out, symlinks=True)
+    for name in ("capgrid.duckdb", "manifest.json"):
+        (out / "latest" / name).unlink()
     capgrid("run", "--grid", "small", "--out", out, "--workers", 1, "--as-of", DAY)
     return (out / "latest").resolve()
 
@@ -299,9 +324,8 @@ def test_a_damaged_file_is_told_by_whoever_reads_it(part: str, how: str, mortal:
 
 @pytest.mark.parametrize("how", DAMAGES)
 @pytest.mark.parametrize("part", ["capacity.parquet", "estimates/model=gemma-3-4b/part-0.parquet", "capgrid.duckdb"])
-def test_a_damaged_run_is_made_again(part: str, how: str, tmp_path: Path, whole: Path) -> None:
+def test_a_damaged_run_is_made_again(part: str, how: str, place: Place, whole: Path) -> None:
     """As the message of `check` says: after it, the run is as it was made."""
-    place = Place(tmp_path)
     shutil.copytree(whole.parent, place.out, symlinks=True)
     path = place.folder() / part
     path.write_bytes(DAMAGES[how](path.read_bytes()))
@@ -348,7 +372,7 @@ def test_runs_of_other_grids_do_not_wait(place: Place) -> None:
     """Only the very same run is locked."""
     other = place.out.parent / "other.toml"
     other.write_text(GRID.replace("16, 256", "16"), encoding="utf-8")
-    pair = [place.start(), place.start("--grid", other)]
+    pair = [place.start(workers=1), place.start("--grid", other, workers=1)]
     for process in pair:
         _, told = process.communicate(timeout=5 * SOON_S)
         assert process.returncode == 0, told
@@ -361,7 +385,8 @@ def test_runs_of_other_grids_do_not_wait(place: Place) -> None:
 
 def made(place: Place, capgrid: Callable[..., Any], batches: str) -> Path:
     """A run of its own grid, published."""
-    place.grid.write_text(GRID.replace("[1, 16, 256]", batches), encoding="utf-8")
+    text = re.sub(r"models .*", 'models = ["llama-3.1-8b"]', GRID).replace("[1, 16, 256]", batches)
+    place.grid.write_text(text, encoding="utf-8")
     return place.out / json.loads(capgrid(*place.words("--json", workers=1)).stdout)["run"]
 
 
