@@ -31,8 +31,6 @@ MARKS = {"assumption": "assumption: "}
 """Kinds of sources that a source's words begin with."""
 CATALOG = {"weights": "format", "kv": "format"}
 """Axes that are not called as the catalog that they come from."""
-ONLY = ("band", "step")
-"""Catalogs with one entry, whose fields stand beside those of an axis."""
 PAGES = "docs/"
 """What the address of a source begins with, if it is a page of the project: a reader is told."""
 FROM_PRICE = {"device_usd_per_hour": "usd_per_hour", "price_cloud": "cloud", "price_date": "from_date"}
@@ -162,7 +160,8 @@ class Provenance:
         row = frames[kind].row(by_predicate=pl.col(kind) == entry, named=True)
         if kind == "accelerator":
             yield "architecture", row["architecture"], column
-        yield from ((each, frames[each][each][0], column) for each in ONLY if each in frames)
+        if kind == "engine":
+            yield "band", frames["band"]["band"][0], column
         if axis == "weights":
             group, _, name = column.partition("_")
             yield "kernel", row.get(f"{group}_kernel") or "bf16", name
