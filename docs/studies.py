@@ -41,6 +41,8 @@ SHARED = ROOT.parent / "shared"
 SPEED, MEMORY = ("speed_open.csv", "speed_open_2.csv"), ("memory_open.csv", "memory_open_2.csv")
 """Measured rows: those that the studies read, and a second lot that came after them."""
 MAKER = "docs/studies.py"
+FITTED = ("kernel", "architecture", "step")
+"""Catalogs whose constants are fitted again, each alone."""
 STUDIES = ("step-time-study", "kernel-timings")
 FELT = 0.02
 """Share of a constant's change that a row must show, to be counted."""
@@ -147,8 +149,8 @@ def solved(of: Problem, columns: Sequence[str], value: float) -> tuple[float, fl
 
 
 def efficiencies(catalogs: Catalogs) -> Iterator[tuple[str, str, str, float]]:
-    """Constants of kernels and architectures that come from the studies: kind, entry, field, value."""
-    of_study = catalogs.facts.filter(col("source").is_in(STUDIES), col("kind").is_in(["kernel", "architecture"]))
+    """Constants of kernels, architectures and steps that come from the studies: kind, entry, field, value."""
+    of_study = catalogs.facts.filter(col("source").is_in(STUDIES), col("kind").is_in(FITTED))
     for kind, name, field in of_study.select("kind", "name", "field").iter_rows():
         frame = catalogs.frames[kind]
         value = frame.row(by_predicate=col(kind) == name, named=True)[field]
@@ -157,12 +159,13 @@ def efficiencies(catalogs: Catalogs) -> Iterator[tuple[str, str, str, float]]:
 
 
 def part_of(frame: pl.DataFrame, catalogs: Catalogs, kind: str, name: str) -> Iterator[tuple[pl.DataFrame, list[str]]]:
-    """The rows that run a kernel or an architecture, and the prefixes of the columns that its constants stand in."""
+    """The rows that an entry's constants are of, and the prefixes of the columns that they stand in."""
+    if kind == "step":
+        yield frame, [""]
     if kind == "architecture":
         devices = catalogs.frames["accelerator"].filter(architecture=name)["accelerator"]
         yield frame.filter(col("accelerator").cast(pl.String).is_in(devices.to_list())), [""]
-        return
-    for group in ("dense", "expert"):
+    for group in ("dense", "expert") if kind == "kernel" else ():
         formats = catalogs.frames["format"].filter(col(f"{group}_kernel") == name)["format"]
         rows = frame.filter(col("weights").cast(pl.String).is_in(formats.to_list()))
         rows = rows.filter(col("moe_layers") > 0) if group == "expert" else rows
