@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.quantity import evaluate, in_order
 from pipeline.estimators.load.book import load_book
-from pipeline.grid.load import INPUTS, complete, largest_rate, under_load
+from pipeline.grid.load import INPUTS, fill_inputs, largest_rate, under_load
 
 CHEAP = settings(
     max_examples=25,
@@ -35,7 +35,7 @@ LATENCIES = ("ttft_loaded_s", "tpot_loaded_s", "e2e_loaded_s")
 def at_loads(replica: dict[str, object], *loads: float) -> pl.DataFrame:
     """One replica at some shares of what it can finish."""
     one = pl.DataFrame([replica]).with_columns(arrivals_per_s=1.0)
-    most = evaluate(complete(one), in_order(load_book(), ["arrivals_max_per_s"], {*INPUTS})).item(
+    most = evaluate(fill_inputs(one), in_order(load_book(), ["arrivals_max_per_s"], {*INPUTS})).item(
         0, "arrivals_max_per_s"
     )
     rates = pl.DataFrame({"arrivals_per_s": [most * load for load in loads]})

@@ -42,7 +42,7 @@ def test_names_in_the_glossary_exist() -> None:
     assert not named - known
 
 
-@pytest.mark.parametrize("name", [*TABLES["capacity"].keys() & FLEET.keys()])
+@pytest.mark.parametrize("name", sorted(TABLES["capacity"].keys() & FLEET.keys()))
 def test_a_name_in_several_tables_has_one_description(name: str) -> None:
     """The bill of a row, and all else, says the same of a replica and of a fleet."""
     assert meaning(name, "capacity") == meaning(name, "fleet")

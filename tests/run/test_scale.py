@@ -349,7 +349,7 @@ def test_few_partitions_are_in_flight_at_once(tmp_path: Path, monkeypatch: pytes
 
     from pipeline.run import executors
 
-    wait = executors.handed_over
+    wait = executors.hand_over
     most = 0
 
     def watched(pool: Any, work: Any, waiting: Any, ahead: int) -> Any:
