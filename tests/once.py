@@ -131,7 +131,7 @@ def formulas_anew() -> Iterator[pytest.MonkeyPatch]:
 def remember(patch: pytest.MonkeyPatch) -> None:
     """Let this process remember, until the patch is undone."""
     patch.setattr(tomllib, "loads", parsed(tomllib.loads))
-    patch.setattr(catalog, "validated", checked(catalog.validated))
+    patch.setattr(catalog, "checked_frame", checked(catalog.checked_frame))
     patch.setattr(catalog, "load", read(catalog.load))
     patch.setattr(tables, "book", built(tables.book))
     patch.setattr(Quantity, "expr", property(expression))
