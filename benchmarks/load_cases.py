@@ -123,9 +123,7 @@ def predicted(rows: pl.DataFrame) -> pl.DataFrame:
     """Cases with what the closed forms say of their largest rates."""
     most = under_load(rows.with_columns(arrivals_per_s=pl.lit(1e-6)))
     return rows.with_columns(
-        most["arrivals_max_per_s"],
-        closed_per_s=largest_rate(rows),
-        bold_per_s=largest_rate(rows, cautious=False),
+        most["arrivals_max_per_s"], closed_per_s=largest_rate(rows), bold_per_s=largest_rate(rows, cautious=False)
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -44,8 +43,6 @@ BASES = {
     "expert_overhead": "expert_overhead",
     "formats": "engine_weights_bits",
     "from_version": "engine_version",
-    "gated_attention": "query_inputs",
-    "gated_ffn": "ffn_inputs",
     "kind": "is_static",
     "kv_bits": "kv_bytes_per_element",
     "kv_formats": "engine_kv_bits",
@@ -55,8 +52,6 @@ BASES = {
     "table_weight_bits": "half_compute",
 }
 BASE_FIELDS = {column: field for field, columns in BASES.items() for column in columns.split()}
-SIZES = re.compile("^engine_(small|middle|large|huge)_")
-"""What columns begin with that are made of lists by the size of a device."""
 
 
 def settings_of(point: Point, typed: Collection[str] = ()) -> dict[str, str]:
@@ -185,5 +180,4 @@ class Provenance:
 def base_field(column: str) -> str | None:
     """The field of an entry that an axis makes a column of, if it makes it; layer counts are all made of `layers`."""
     is_count = column.removesuffix("_layers") in {*KINDS, *PROJECTIONS.values()}
-    of_list = SIZES.sub("engine_", column)
-    return "layers" if is_count else BASE_FIELDS.get(column, of_list if of_list != column else None)
+    return "layers" if is_count else BASE_FIELDS.get(column)

@@ -90,8 +90,7 @@ class Quantity:
     def source(self) -> str:
         """Where the formula comes from: its `Source:` line, or "Definition."."""
         return next(
-            (line.removeprefix("Source: ") for line in self.paragraphs if line.startswith("Source: ")),
-            "Definition.",
+            (line.removeprefix("Source: ") for line in self.paragraphs if line.startswith("Source: ")), "Definition."
         )
 
 

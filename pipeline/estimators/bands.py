@@ -50,11 +50,7 @@ def limited_by(limited_by_code: Expr) -> Expr:
 
 @quantity
 def spread_ratio(
-    confidence_code: Expr,
-    spread_0_ratio: Expr,
-    spread_1_ratio: Expr,
-    spread_2_ratio: Expr,
-    engine_spread_ratio: Expr,
+    confidence_code: Expr, spread_0_ratio: Expr, spread_1_ratio: Expr, spread_2_ratio: Expr, engine_spread_ratio: Expr
 ) -> Expr:
     """How much wider the band of times is than on a measured device, with the best known engine.
 

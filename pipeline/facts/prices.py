@@ -39,11 +39,7 @@ def prices_in_force(prices: pl.DataFrame, as_of: date) -> pl.DataFrame:
 
 
 def offers(
-    frames: Mapping[str, pl.DataFrame],
-    as_of: date,
-    market: str,
-    clouds: Sequence[str] = (),
-    site: str = DEFAULT_SITE,
+    frames: Mapping[str, pl.DataFrame], as_of: date, market: str, clouds: Sequence[str] = (), site: str = DEFAULT_SITE
 ) -> pl.DataFrame:
     """Every offer of one market on a day: listed, assumed as a share of on-demand, or owned.
 
@@ -105,11 +101,7 @@ def owned_offers(frames: Mapping[str, pl.DataFrame], as_of: date, site: str) -> 
 
 
 def device_prices(
-    frames: Mapping[str, pl.DataFrame],
-    as_of: date,
-    market: str,
-    clouds: Sequence[str] = (),
-    site: str = DEFAULT_SITE,
+    frames: Mapping[str, pl.DataFrame], as_of: date, market: str, clouds: Sequence[str] = (), site: str = DEFAULT_SITE
 ) -> pl.DataFrame:
     """The lowest price per device and hour of each accelerator in a market: who asks it, since when, and how known.
 

@@ -174,9 +174,7 @@ def as_options(rows: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
     """Options as people read them: names as text, lengths as asked for, prices of the choice's site."""
     order = [*KEYS, "slo_requests_per_s", "slo_requests_per_s_lo", "slo_requests_per_s_hi"]
     options = rows.with_columns(
-        pl.selectors.enum().cast(pl.String),
-        load_output_tokens="output_tokens",
-        output_tokens="shown_output_tokens",
+        pl.selectors.enum().cast(pl.String), load_output_tokens="output_tokens", output_tokens="shown_output_tokens"
     )
     options = options.join(prices, on="accelerator", how="left", maintain_order="left")
     own = (

@@ -182,7 +182,5 @@ def narrow_brackets(state: pl.DataFrame, seen: pl.DataFrame) -> pl.DataFrame:
     )
     joined = state.join(met, on="row", how="left", maintain_order="left")
     return joined.with_columns(
-        found=pl.coalesce("last", "found"),
-        low=pl.coalesce("last", "low"),
-        high=pl.coalesce("first", "high"),
+        found=pl.coalesce("last", "found"), low=pl.coalesce("last", "low"), high=pl.coalesce("first", "high")
     ).drop("last", "first")

@@ -73,12 +73,7 @@ def test_nothing_gets_faster_with_more_sequences(
 ) -> None:
     """A larger batch never answers one client sooner; a kernel model that says so has a wrong sign or ramp."""
     grid = axes(
-        [model],
-        batches=batch,
-        accelerators=[accelerator],
-        engines=[engine],
-        workloads=[workload],
-        parallel=[parallel],
+        [model], batches=batch, accelerators=[accelerator], engines=[engine], workloads=[workload], parallel=[parallel]
     )
     made = rows(grid, "ttft_s", "tpot_s", "e2e_s")
     assume(not made.is_empty())

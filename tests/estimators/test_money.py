@@ -99,11 +99,7 @@ def test_the_bill_of_a_known_fleet() -> None:
     assert row["usd_per_month"] == 50.0 * 730.5
     assert row["usd_per_request"] == pytest.approx(50 / 21_600)
     new, square = 2048 * 0.7, 1 + 1.2**2
-    work = {
-        "input": 4e-5 + 2e-9 * new * square / 2,
-        "cached": 2e-9 * new * square,
-        "output": 0.012 / 24 + 2e-4,
-    }
+    work = {"input": 4e-5 + 2e-9 * new * square / 2, "cached": 2e-9 * new * square, "output": 0.012 / 24 + 2e-4}
     whole = new * work["input"] + 2048 * 0.3 * work["cached"] + 300 * work["output"]
     for kind, each in work.items():
         assert row[f"split_usd_per_mtok_{kind}"] == pytest.approx(1e6 * 50 / 21_600 * each / whole)

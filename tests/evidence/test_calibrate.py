@@ -168,10 +168,7 @@ def test_a_constant_that_runs_to_its_bound_is_dropped(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("count", "named", "words"),
-    [
-        (9, "", "9 usable rows"),
-        (16, "engine_layer_s,engine_bytes_ratio", "16 usable rows bear 1 constants, not 2"),
-    ],
+    [(9, "", "9 usable rows"), (16, "engine_layer_s,engine_bytes_ratio", "16 usable rows bear 1 constants, not 2")],
 )
 def test_too_few_rows_are_refused(tmp_path: Path, count: int, named: str, words: str) -> None:
     """Ten rows for each constant."""

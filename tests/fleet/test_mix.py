@@ -276,7 +276,7 @@ def test_two_limits_that_bind_together_are_named_together() -> None:
 def test_a_demand_without_options_is_named() -> None:
     """Each with its reason."""
     options = pl.DataFrame(
-        [option("a", "h100", 1, 1.0, 1.0), option("b", "h100", 1, None, 1.0), option("c", "h100", 1, 1.0, 0.0)],  # type: ignore[arg-type]
+        [option("a", "h100", 1, 1.0, 1.0), option("b", "h100", 1, None, 1.0), option("c", "h100", 1, 1.0, 0.0)]  # type: ignore[arg-type]
     )
     asked = pl.DataFrame([demand(name, 1.0, accelerators=["l4"] if name == "a" else None) for name in "abcd"])
     problems = solve_mix(options, asked, Limits()).problems

@@ -17,6 +17,7 @@ from pipeline.answers.provenance import FROM_PRICE, Provenance, base_field
 from pipeline.core.money import MARKETS
 from pipeline.estimators.book import book
 from pipeline.estimators.load.book import load_book
+from pipeline.estimators.load.passes import START
 from pipeline.facts.entries import columns_of
 from pipeline.facts.schema.kinds import DEFAULTS, SCHEMAS
 from pipeline.grid.axes import axes_of
@@ -46,7 +47,7 @@ KINDS = {
 AXES = ("model", "weights", "kv", "accelerator", "engine", "workload", "parallel", "batch")
 OF_A_STEP = {"step_sequences", "step_tokens", "clients"}
 """What stands for other columns in formulas that are entered once for each kind of step, and who asks."""
-OF_DEMANDS = {*INPUTS, "arrivals_per_s", "prefill_arrivals_per_s", "clumping", "crowd_s", "joined_prompts"}
+OF_DEMANDS = {*INPUTS, *START, "arrivals_per_s", "prefill_arrivals_per_s"}
 """What demands and passes of the formulas of load set."""
 GENERATE = runpy.run_path(str(ROOT / "docs" / "generate.py"))
 PAGES = sorted((ROOT / "docs" / "studies").glob("*.md"))

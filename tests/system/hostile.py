@@ -27,11 +27,7 @@ def hostile_run(small: Finished, tmp_path: Path, name: str = HOSTILE) -> Path:
     shutil.copytree(small.folder, folder)
     estimates = folder / "estimates"
     (estimates / f"model={INSTEAD_OF}").rename(estimates / f"model={name}")
-    for path in (
-        folder / "capacity.parquet",
-        folder / "facts.parquet",
-        estimates / f"model={name}" / "part-0.parquet",
-    ):
+    for path in (folder / "capacity.parquet", folder / "facts.parquet", estimates / f"model={name}" / "part-0.parquet"):
         rows = pl.read_parquet(path, hive_partitioning=False, glob=False)
         renamed = [each for each in ("model", "name") if each in rows.columns]
         rows.with_columns(pl.col(renamed).cast(pl.String).replace(INSTEAD_OF, name)).write_parquet(path)

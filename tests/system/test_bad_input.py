@@ -236,13 +236,7 @@ CATALOG = {
     "number for a text": (LLAMA, "llama-7b", '= "LLaMA 7B"', "= 7", ["name = '7' is not text"]),
     "text for a date": (LLAMA, "llama-7b", "2023-02-24", '"2023-02-24"', ["release_date", "is not a date"]),
     "text for a truth": (LLAMA, "llama-7b", "= false", '= "no"', ["tied_embeddings = 'no' is not true or false"]),
-    "text for a list": (
-        LLAMA,
-        "llama-7b",
-        "aliases ",
-        'aliases = "x"\nold ',
-        ["aliases = 'x' is not a list of texts"],
-    ),
+    "text for a list": (LLAMA, "llama-7b", "aliases ", 'aliases = "x"\nold ', ["aliases = 'x' is not a list of texts"]),
     "duplicate id": (
         WORKLOADS,
         "chat",

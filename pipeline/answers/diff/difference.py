@@ -29,12 +29,7 @@ if TYPE_CHECKING:
     from pipeline.answers.diff.rows import Pair
 
 TEXTS = [each.name for each in fields(Cause) if each.name not in {"owner", "gained", "parts", "is_last"}]
-CAUSES: dict[str, Any] = {
-    "cause": pl.Int64,
-    **dict.fromkeys(TEXTS, pl.String),
-    "flips": pl.Int64,
-    "rows": pl.Int64,
-}
+CAUSES: dict[str, Any] = {"cause": pl.Int64, **dict.fromkeys(TEXTS, pl.String), "flips": pl.Int64, "rows": pl.Int64}
 """One row for each cause, the weightiest first: its number, what it is, how many answers flipped and rows changed."""
 ORDER = ("flip", "added", "gone", "change")
 

@@ -186,8 +186,7 @@ def token_spread(
 MEANS, SPREADS = (tuple(f"token_{what}_{place}" for place in range(NODES)) for what in ("mean", "spread"))
 for _template, _names in ((token_mean, MEANS), (token_spread, SPREADS)):
     enter_instances(
-        _template,
-        {name: {"place": place, "number": place + 1, "nodes": NODES} for place, name in enumerate(_names)},
+        _template, {name: {"place": place, "number": place + 1, "nodes": NODES} for place, name in enumerate(_names)}
     )
 
 

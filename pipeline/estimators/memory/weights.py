@@ -34,10 +34,7 @@ def active_parameter_count(
 
 @quantity
 def active_matmul_parameter_count(
-    active_parameter_count: Expr,
-    tower_parameter_count: Expr,
-    embedding_parameter_count: Expr,
-    tied_embeddings: Expr,
+    active_parameter_count: Expr, tower_parameter_count: Expr, embedding_parameter_count: Expr, tied_embeddings: Expr
 ) -> Expr:
     """The N of "2 N FLOP per token": active parameters that multiply, not merely look up.
 

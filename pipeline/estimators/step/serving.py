@@ -253,11 +253,7 @@ def slo_load_ratio(ttft_s: Expr, tpot_s: Expr, ttft_slo_s: Expr, tpot_slo_s: Exp
 
 @quantity
 def limited_by_code(
-    fits: Expr,
-    decode_traffic_s: Expr,
-    decode_arithmetic_s: Expr,
-    decode_communication_s: Expr,
-    step_overhead_s: Expr,
+    fits: Expr, decode_traffic_s: Expr, decode_arithmetic_s: Expr, decode_communication_s: Expr, step_overhead_s: Expr
 ) -> Expr:
     """What the decode step is bound by, as an index into LIMITS: memory first, then the longest part.
 

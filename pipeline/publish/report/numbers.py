@@ -56,9 +56,7 @@ def overview(run: Path, wanted: Sequence[str] = ()) -> Overview:
     rows = capacity(run)
     facts = pl.read_parquet(run / "facts.parquet", glob=False)
     counts = rows.select(
-        capacity=pl.len(),
-        fit_ratio=(col("batch_max") > 0).mean(),
-        slo_ratio=(col("batch_slo") > 0).mean(),
+        capacity=pl.len(), fit_ratio=(col("batch_max") > 0).mean(), slo_ratio=(col("batch_slo") > 0).mean()
     ).collect()
     pairs = rows.group_by("model", "accelerator").agg(holds=(col("batch_max") > 0).any()).collect()
     held = {"pairs": pairs.height, "pairs_held": int(pairs["holds"].sum()), **counts.row(0, named=True)}

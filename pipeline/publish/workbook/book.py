@@ -32,13 +32,7 @@ MOST_ROWS = 100_000
 
 
 def write_workbook(
-    path: Path,
-    options: pl.DataFrame,
-    prices: pl.DataFrame,
-    inputs: Inputs,
-    of: Slice,
-    about: About,
-    lang: str = "en",
+    path: Path, options: pl.DataFrame, prices: pl.DataFrame, inputs: Inputs, of: Slice, about: About, lang: str = "en"
 ) -> pl.DataFrame:
     """Write the workbook; its formulas carry the values that they compute.
 

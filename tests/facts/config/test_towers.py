@@ -70,10 +70,7 @@ BY_HAND: dict[str, tuple[dict[str, Any], int]] = {
     ),
     "CLIP of LLaVA-NeXT": (config("llava_next", SMALL), CLIP + 8 * 10 + 10 + 10 * 10 + 10 + 10),
     "Pixtral of Mistral 3": (config("mistral3", SMALL), PIXTRAL + 8 + 32 * 8 + 8 * 10 + 10 * 10),
-    "Pixtral of LLaVA": (
-        config("llava", {**SMALL, "model_type": "pixtral"}),
-        PIXTRAL + 8 * 10 + 10 + 10 * 10 + 10,
-    ),
+    "Pixtral of LLaVA": (config("llava", {**SMALL, "model_type": "pixtral"}), PIXTRAL + 8 * 10 + 10 + 10 * 10 + 10),
     "Qwen2-VL": (
         config("qwen2_vl", {"depth": 3, "embed_dim": 8, "mlp_ratio": 1.5, "hidden_size": 10, "patch_size": 4}),
         QWEN_PIXELS + 3 * BLOCK + NORM + QWEN_MERGER,
@@ -150,10 +147,7 @@ BY_HAND: dict[str, tuple[dict[str, Any], int]] = {
         PIXELS * 8 + 4 * 8 + NORM + 3 * (BLOCK + 2 * 8) + (9 * 8 * 16 + 16) + (9 * 16 * 32 + 32) + 32 * 10,
     ),
     "Gemma 4": (
-        config(
-            "gemma4",
-            {**SMALL, "num_key_value_heads": 1, "head_dim": 6, "position_embedding_size": 5},
-        ),
+        config("gemma4", {**SMALL, "num_key_value_heads": 1, "head_dim": 6, "position_embedding_size": 5}),
         PIXELS * 8 + 2 * 5 * 8 + 3 * (2 * 2 * 6 * 8 + 2 * 1 * 6 * 8 + 2 * 6 + 3 * 8 * 12 + 4 * 8) + 8 * 10,
     ),
     "Gemma 4 audio": (

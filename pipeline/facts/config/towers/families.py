@@ -189,9 +189,7 @@ FAMILIES: dict[str, Family] = {
         tokens=internvl_tokens,
     ),
     "mllama": Family(
-        (vision("mllama_vision_model", mllama_projector),),
-        text={"hidden_size": 4096},
-        text_only=("MllamaForCausalLM",),
+        (vision("mllama_vision_model", mllama_projector),), text={"hidden_size": 4096}, text_only=("MllamaForCausalLM",)
     ),
     "llama4": Family(
         (vision("llama4_vision_model", llama4_projector),),

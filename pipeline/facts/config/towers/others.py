@@ -53,13 +53,7 @@ class Part:
 
 
 PARTS: dict[str, Part] = {
-    "gemma4_audio": Part(
-        "Gemma4AudioConfig",
-        gemma4_audio,
-    ),
-    "gemma4_unified_vision": Part(
-        "Gemma4UnifiedVisionConfig",
-        gemma4_patches,
-    ),
+    "gemma4_audio": Part("Gemma4AudioConfig", gemma4_audio),
+    "gemma4_unified_vision": Part("Gemma4UnifiedVisionConfig", gemma4_patches),
     "gemma4_unified_audio": Part("Gemma4UnifiedAudioConfig", gemma4_waves),
 }
