@@ -52,7 +52,8 @@ def calibrate(
 
     Files are as for backtest. Each engine needs 10 rows for each constant, and is judged by rows
     that were left out: whole configurations, models, devices. Constants of a device
-    (achieved_bytes_ratio, achieved_flop_ratio) are fitted where --fit names them.
+    (achieved_bytes_ratio, achieved_flop_ratio, attention_head_s, elementwise_bytes, linear_scan_s,
+    latent_flop_ratio) are fitted where --fit names them.
 
     \b
     Example:

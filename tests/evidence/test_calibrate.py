@@ -141,6 +141,16 @@ def test_a_device_is_fitted_where_it_is_named(tmp_path: Path) -> None:
     assert slower["decode_step_s"] > 1.2 * pipeline.point("llama-3.1-8b", "h100")["decode_step_s"]
 
 
+def test_a_constant_of_a_step_is_fitted_for_a_device_where_it_is_named(tmp_path: Path) -> None:
+    """Scans of recurrent layers that take five times as long: a fact of a step like any other."""
+    rows = plans(["itl_s"], models=("qwen3-next-80b-a3b",), tp=4)
+    path = measured(tmp_path, rows, block(accelerator="h100-sxm-80gb", linear_scan_s=1e-4))
+    said = json.loads(invoke("calibrate", path, "--fit", "linear_scan_s", "--dry-run", "--json").stdout)
+    fit = said["fits"][0]
+    assert (fit["accelerator"], fit["constant"], fit["before"]) == ("h100-sxm-80gb", "linear_scan_s", 2e-5)
+    assert abs(fit["after"] - 1e-4) < 4 * fit["standard_error"]
+
+
 @pytest.mark.parametrize(
     ("quantity", "named", "words"),
     [

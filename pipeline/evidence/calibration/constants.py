@@ -58,6 +58,10 @@ ENGINE: Mapping[str, Constant] = {
 DEVICE: Mapping[str, Constant] = {
     "achieved_bytes_ratio": Constant(0.02, 0.5, 2.0, lit(False)),
     "achieved_flop_ratio": Constant(0.02, 0.5, 2.0, lit(False)),
+    "attention_head_s": Constant(1e-10, 1e-8, 9e-4, lit(False)),
+    "elementwise_bytes": Constant(1.0, 37.5, 9e3, lit(False)),
+    "linear_scan_s": Constant(1e-7, 2e-5, 9e-3, lit(False)),
+    "latent_flop_ratio": Constant(0.02, 0.3, 1.0, lit(False)),
 }
 """Fitted where they are named only: an engine's constants explain the same rows."""
 CONSTANTS = {"engine": ENGINE, "accelerator": DEVICE}
