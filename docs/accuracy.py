@@ -20,8 +20,8 @@ from polars import col
 import pipeline
 from pipeline.core.quantity import evaluate, in_order
 from pipeline.evidence.backtest import errors_by, unanswered
+from pipeline.evidence.measurements import read_measurements
 from pipeline.evidence.predict import join_facts, predict_rows, with_ids, with_running_batch
-from pipeline.evidence.readers.measurements import read_measurements
 from pipeline.grid.tables import book_for
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ from pipeline.evidence.calibration.constants import constants_by_kind
 from pipeline.evidence.calibration.fits import calibrate_rows, speed_rows
 from pipeline.evidence.calibration.heldout import CONFIGURATION, fold_of, group_key
 from pipeline.evidence.calibration.least_squares import SOFT_RATIO, Problem, problem, standard_errors
+from pipeline.evidence.measurements import read_measurements
 from pipeline.evidence.predict import join_facts, with_ids
-from pipeline.evidence.readers.measurements import read_measurements
 from pipeline.grid.tables import book_for
 
 if TYPE_CHECKING:

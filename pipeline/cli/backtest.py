@@ -10,8 +10,8 @@ from pipeline import api
 from pipeline.cli.options import FILE, as_of_option, catalogs_option, format_options
 from pipeline.cli.output import as_json, blaming, json_value, show, talk, write_rows
 from pipeline.evidence.backtest import backtest_data, errors_by, unanswered
+from pipeline.evidence.measurements import read_measurements
 from pipeline.evidence.predict import predict_rows
-from pipeline.evidence.readers.measurements import read_measurements
 
 if TYPE_CHECKING:
     from datetime import date

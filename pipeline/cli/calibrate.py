@@ -14,7 +14,7 @@ from pipeline.cli.output import as_json, json_value, show, talk
 from pipeline.evidence.calibration.catalog_file import block_of, note_of, write_calibrations
 from pipeline.evidence.calibration.constants import constants_by_kind
 from pipeline.evidence.calibration.fits import calibrate_rows
-from pipeline.evidence.readers.measurements import read_measurements
+from pipeline.evidence.measurements import read_measurements
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

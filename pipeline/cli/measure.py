@@ -22,7 +22,7 @@ from pipeline.evidence.measure.picture import check_ending, draw
 from pipeline.evidence.measure.probe import TorchOps, probe_device
 from pipeline.evidence.measure.shapes import resolve_shape
 from pipeline.evidence.measure.sweep import Plan
-from pipeline.evidence.readers.measurements import read_measurements
+from pipeline.evidence.measurements import read_measurements
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

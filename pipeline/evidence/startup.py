@@ -8,9 +8,9 @@ import polars as pl
 from polars import col
 
 from pipeline.core.errors import PipelineError
+from pipeline.evidence.measurements import OPTIONAL
 from pipeline.evidence.predict import predict_rows
 from pipeline.evidence.readers.logs import as_rows
-from pipeline.evidence.readers.measurements import OPTIONAL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

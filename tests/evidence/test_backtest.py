@@ -11,8 +11,8 @@ import pytest
 
 import pipeline
 from pipeline.evidence.backtest import backtest_data, errors_by
+from pipeline.evidence.measurements import read_measurements
 from pipeline.evidence.predict import predict_rows
-from pipeline.evidence.readers.measurements import read_measurements
 from pipeline.evidence.resolve import models, shape_words
 from tests.conftest import AS_OF, invoke
 from tests.support import SHARED

@@ -17,8 +17,8 @@ from polars import col
 
 import pipeline
 from pipeline.cli.main import cli
+from pipeline.evidence.measurements import read_measurements
 from pipeline.evidence.predict import predict_rows
-from pipeline.evidence.readers.measurements import read_measurements
 from pipeline.grid.calibrated import setting, with_calibrations
 from tests.conftest import AS_OF, invoke
 from tests.system.test_cli import SMALL_LLAMA

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from pipeline.core.errors import PipelineError
+from pipeline.evidence.measurements import read_measurements
 from pipeline.evidence.readers.logs import COLUMNS, QUANTITIES, StartUp, as_rows, read_log
-from pipeline.evidence.readers.measurements import read_measurements
 from tests.support import LOGS
 
 GIB, MIB = 2**30, 2**20

@@ -25,7 +25,7 @@ from pipeline.evidence.measure.probe import probe_device
 from pipeline.evidence.measure.rows import tidy_rows
 from pipeline.evidence.measure.shapes import SMALL, SMALL_ID, llama_config, resolve_shape
 from pipeline.evidence.measure.sweep import OutOfMemory, Plan, Sweep, sweep
-from pipeline.evidence.readers.measurements import read_measurements
+from pipeline.evidence.measurements import read_measurements
 from pipeline.facts.config.counted import config_facts
 from tests.conftest import AS_OF, invoke
 from tests.support import catalogs

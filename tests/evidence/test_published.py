@@ -12,8 +12,8 @@ import pytest
 import pipeline
 from pipeline.core.places import bundled
 from pipeline.evidence.backtest import errors_by
+from pipeline.evidence.measurements import NEEDED, OPTIONAL, read_measurements
 from pipeline.evidence.predict import predict_rows
-from pipeline.evidence.readers.measurements import NEEDED, OPTIONAL, read_measurements
 from tests.conftest import AS_OF, invoke
 from tests.support import ROOT
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from pipeline.evidence.measure.sweep import quartile_ratio
-from pipeline.evidence.readers.measurements import columns_in
+from pipeline.evidence.measurements import columns_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from pipeline.core.errors import PipelineError
+from pipeline.evidence.measurements import columns_in
 from pipeline.evidence.readers.load_generators import READERS, Found
 from pipeline.evidence.readers.logs import read_log
-from pipeline.evidence.readers.measurements import columns_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from pipeline.evidence.readers.measurements import columns_in
+from pipeline.evidence.measurements import columns_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable

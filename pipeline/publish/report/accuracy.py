@@ -8,8 +8,8 @@ import polars as pl
 
 from pipeline.core.places import bundled
 from pipeline.evidence.backtest import errors_by
+from pipeline.evidence.measurements import read_measurements
 from pipeline.evidence.predict import predict_rows
-from pipeline.evidence.readers.measurements import read_measurements
 
 if TYPE_CHECKING:
     from datetime import date
