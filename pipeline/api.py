@@ -59,14 +59,15 @@ def estimate(frame: pl.DataFrame, wanted: Sequence[str]) -> pl.DataFrame:
         pipeline.core.errors.UnknownNameError: no quantity has that name.
 
     >>> import polars as pl
-    >>> frame = pl.DataFrame({"kv_pool_bytes": [60e9, 20e9], "sequence_bytes": 400_000_000, "dp": 1})
-    >>> estimate(frame.cast(pl.Int64), ["batch_max"])["batch_max"].to_list()
+    >>> frame = pl.DataFrame({"kv_pool_bytes": [60 * 10**9, 20 * 10**9], "sequence_bytes": 4 * 10**8, "dp": 1})
+    >>> estimate(frame, ["batch_max"])["batch_max"].to_list()
     [150, 50]
     """
     order = in_order(book_for(frame), wanted, set(frame.columns))
-    typed = frame.lazy().with_columns(cs.by_dtype(pl.Null).cast(pl.Float64))  # a column that says nothing at all
-    made = evaluate(typed, order).select(*frame.columns, *(name for name in wanted if name not in frame.columns))
-    return made.collect()
+    wide = cs.integer().cast(pl.Int64)  # bytes are more than 32 bits count
+    typed = frame.lazy().with_columns(cs.by_dtype(pl.Null).cast(pl.Float64), wide)
+    own = [pl.col(name).cast(dtype) if dtype.is_integer() else pl.col(name) for name, dtype in frame.schema.items()]
+    return evaluate(typed, order).select(*own, *(name for name in wanted if name not in frame.columns)).collect()
 
 
 def point(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import UnknownNameError
 from pipeline.core.units import unit_of
-from pipeline.grid.point import formulas_of, point_row
+from pipeline.grid.point import flat_row, formulas_of
 from pipeline.grid.schema import DESCRIBED
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def explained(name: str, provenance: Provenance) -> Node:
     Raises:
         UnknownNameError: no such quantity.
     """
-    values, formulas = point_row(provenance.axes), formulas_of(provenance.axes)
+    values, formulas = flat_row(provenance.axes), formulas_of(provenance.axes)
     if name not in values:
         raise UnknownNameError("quantity", name, values, hint="`capgrid point` shows all of them.")
     seen: set[str] = set()

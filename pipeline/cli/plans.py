@@ -31,7 +31,7 @@ from pipeline.core.units import unit_of
 from pipeline.evidence.readers.logs import read_log
 from pipeline.evidence.startup import compare_start
 from pipeline.grid.columns import meaning
-from pipeline.grid.point import Point, point_axes, point_row
+from pipeline.grid.point import Point, flat_row, point_axes
 from pipeline.grid.schema import TABLES
 
 if TYPE_CHECKING:
@@ -165,7 +165,7 @@ def point_command(
     if engine_log:
         show_start(engine_log, {name: getattr(plan, name) for name in typed_options(LOGGED)}, catalogs, as_of, shape)
         return
-    row = point_row(point_axes(plan.as_point, catalogs, as_of))
+    row = flat_row(point_axes(plan.as_point, catalogs, as_of))
     if shape != "table":
         show(pl.DataFrame([row]), shape, one=True)
         return

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
-import polars.selectors as cs
 
 from pipeline.core.errors import PipelineError, UnknownNameError, UsageError
 from pipeline.core.quantity import evaluate, in_order
 from pipeline.estimators.feasible import RULES
 from pipeline.facts.catalog import out_of_bounds
-from pipeline.facts.values import WORDS, as_dtype, fits_dtype
+from pipeline.facts.values import WORDS, as_dtype, fits_dtype, value_text
 from pipeline.grid.axes import axes_of
 from pipeline.grid.plan import by_grain
 from pipeline.grid.schema import ANSWERS, SHARED
@@ -110,7 +109,7 @@ def formulas_of(axes: Axes) -> Book:
 
 
 def point_row(axes: Axes) -> dict[str, Any]:
-    """Every fact and quantity of one plan by name, lists of catalogs left out; published columns first.
+    """Every fact and quantity of one plan by name; published columns first.
 
     Raises:
         PipelineError: the plan cannot run; says every reason.
@@ -123,7 +122,12 @@ def point_row(axes: Axes) -> dict[str, Any]:
     refuse_infeasible(row, formulas)
     row = row.with_columns(solve_batches(row, depending_on("batch", order)))
     published = [*SHARED, *(name for name in ANSWERS if name in row.columns)]
-    return row.select(*published, pl.exclude(*published, *RULES, "")).select(~cs.list()).row(0, named=True)
+    return row.select(*published, pl.exclude(*published, *RULES, "")).row(0, named=True)
+
+
+def flat_row(axes: Axes) -> dict[str, Any]:
+    """The same with lists as text: one value a name, as spreadsheets and services read it."""
+    return {name: value_text(each) if isinstance(each, list) else each for name, each in point_row(axes).items()}
 
 
 def refuse_infeasible(row: pl.DataFrame, formulas: Book) -> None:

@@ -211,7 +211,7 @@ def test_the_file_changes_every_command(folder: Path, monkeypatch: pytest.Monkey
     tree = invoke("explain", "step_overhead_s", *plan, "--depth", 9).stdout
     line = next(line for line in tree.splitlines() if line.strip().startswith("engine_layer_s"))
     assert f"{after['engine_layer_s'] * 1e6:.4g} us" in line
-    assert "fitted by capgrid calibrate; mine/calibration.toml: measured-vllm" in line
+    assert "fitted by capgrid calibrate (docs/measure.md); mine/calibration.toml: measured-vllm" in line
     assert "catalogs/engines/vllm.toml" in next(line for line in tree.splitlines() if "engine_step_s" in line)
 
 

@@ -85,7 +85,7 @@ def test_pages_keep_their_markers(page: str) -> None:
     """`make accuracy` writes between them, and leaves the rest."""
     text, accuracy = (ROOT / page).read_text(encoding="utf-8"), runpy.run_path(str(ROOT / "docs" / "accuracy.py"))
     for name in MARKED[page]:
-        begin, end = (accuracy[each].format(name=name) for each in ("BEGIN", "END"))
+        begin, end = (accuracy[each].format(maker=accuracy["MAKER"], name=name) for each in ("BEGIN", "END"))
         assert text.count(begin) == text.count(end) == 1
         assert text.index(begin) < text.index(end)
 
@@ -93,9 +93,9 @@ def test_pages_keep_their_markers(page: str) -> None:
 def test_the_tables_can_be_made_of_the_published_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clone without the shared measurements has tables too, and says what they are made of."""
     accuracy = runpy.run_path(str(ROOT / "docs" / "accuracy.py"))
-    measured = accuracy["measured"]
-    monkeypatch.setitem(measured.__globals__, "SHARED", ROOT / "nowhere")
-    paths, rows = measured(pipeline.catalogs(), AS_OF)
+    monkeypatch.setitem(accuracy["judged"].__globals__, "SHARED", ROOT / "nowhere")
+    paths = accuracy["judged"]()
+    rows = accuracy["measured"](read_measurements(paths), pipeline.catalogs(), AS_OF)
     text = "\n".join(accuracy["figures"](paths, rows, AS_OF, drawn=False))
     assert "`published.csv` (published figures that travel along): 98 rows" in text.replace("\n", " ")
     assert "| gpt-fast |" in text
