@@ -76,13 +76,8 @@ def truth(rows: pl.DataFrame, name: str) -> pl.Expr:
     if name not in rows.columns:
         return pl.lit(None, pl.Boolean).alias(name)
     text = pl.col(name).cast(pl.String).str.to_lowercase()
-    return (
-        pl.when(text.is_in(["true", "1", "1.0", "yes"]))
-        .then(True)
-        .when(text.is_in(["false", "0", "0.0", "no"]))
-        .then(False)
-        .alias(name)
-    )
+    yes, no = text.is_in(["true", "1", "1.0", "yes"]), text.is_in(["false", "0", "0.0", "no"])
+    return pl.when(yes).then(True).when(no).then(False).alias(name)
 
 
 def refuse_text(path: Path, name: str, said: pl.Series, numbers: pl.Series) -> None:

@@ -81,7 +81,7 @@ def with_ids(rows: pl.DataFrame, catalogs: Catalogs) -> pl.DataFrame:
             *spread_counts(),
         )
     )
-    found = {name: resolve_column(name, said[name], catalogs) for name in KINDS}
+    found = {name: resolve.ids(kind, said[name].drop_nulls().unique(), catalogs) for name, kind in KINDS.items()}
     engines = resolve.engines(said.select("engine", "engine_version").unique().iter_rows(), catalogs)
     blocks = pl.struct("engine", "engine_version").map_elements(
         lambda each: engines.get((each["engine"], each["engine_version"])), return_dtype=pl.String
@@ -114,12 +114,10 @@ def as_possible(rows: pl.DataFrame, catalogs: Catalogs) -> pl.DataFrame:
     """
     heads = catalogs.frames["model"].select("heads", "moe_layers", model_id="model")
     wide = (col("dp") == 1) & (col("heads") % col("tp") > 0) & (col("moe_layers") > 0)
-    told = rows.join(heads, on="model_id", how="left", maintain_order="left").with_columns(
-        is_wide=wide.fill_null(False)
-    )
     ranks = {"dp": col("tp"), "ep": col("tp"), "tp": pl.lit(1, pl.Int64)}
-    meant = {name: pl.when("is_wide").then(count).otherwise(name) for name, count in ranks.items()}
-    return told.with_columns(**meant).drop("heads", "moe_layers", "is_wide")
+    meant = {name: pl.when(wide).then(count).otherwise(name) for name, count in ranks.items()}
+    told = rows.join(heads, on="model_id", how="left", maintain_order="left")
+    return told.with_columns(**meant).drop("heads", "moe_layers")
 
 
 def spread_counts() -> list[pl.Expr]:
@@ -147,12 +145,6 @@ def default_kv() -> pl.Expr:
     return pl.when(is_run & col("weights").is_in(KEPT_IN_FP8)).then(pl.lit("fp8")).otherwise(pl.lit(DEFAULTS["kv"]))
 
 
-def resolve_column(name: str, said: pl.Series, catalogs: Catalogs) -> dict[str, str]:
-    """The ids of all names in one column."""
-    names = said.drop_nulls().unique().to_list()
-    return resolve.models(names, catalogs) if name == "model" else resolve.ids(KINDS[name], names, catalogs)
-
-
 def unanswered_reason() -> pl.Expr:
     """Why a row cannot be answered; empty where it can."""
     missing = {f"{name} is not stated": col(name).is_null() for name in ("model", "accelerator")}
@@ -162,10 +154,8 @@ def unanswered_reason() -> pl.Expr:
     no_form = {"no estimate of this quantity": ~col("quantity").is_in(list(MEASURED))}
     whole = col("quantity").is_in(OF_WHOLE_RUNS)
     no_length = {f"{name} is not stated": whole & col(f"has_no_{name}") for name in ("prompt_tokens", "output_tokens")}
-    told = pl.lit(NO_REASON)
-    for words, holds in reversed((no_kind | no_form | missing | no_length | unknown).items()):
-        told = pl.when(holds).then(pl.lit(words)).otherwise(told)
-    return told
+    every = no_kind | no_form | missing | no_length | unknown
+    return pl.coalesce(*(pl.when(holds).then(pl.lit(words)) for words, holds in every.items()), pl.lit(NO_REASON))
 
 
 # ----- plans
@@ -190,10 +180,9 @@ def estimate_plans(plans: pl.DataFrame, catalogs: Catalogs, as_of: date) -> pl.D
 def join_facts(plans: pl.DataFrame, catalogs: Catalogs, as_of: date) -> pl.DataFrame:
     """Every plan with the facts of its model, formats, device and engine: the axes joined, not crossed."""
     ids = {name: tuple(plans[f"{name}_id"].unique(maintain_order=True)) for name in (*KINDS, "engine")}
-    grid = Grid(
-        "measurements", models=ids["model"], weights=ids["weights"], kv=ids["kv"], engines=ids["engine"],
-        accelerators=ids["accelerator"], workloads=("chat",), parallel=(dict.fromkeys(PARALLEL, 1),), batches=(1,),
-    )  # fmt: skip
+    model, weights, kv, accelerator, engine = ids.values()
+    one = (dict.fromkeys(PARALLEL, 1),)
+    grid = Grid("measurements", model, weights, kv, engine, accelerator, ("chat",), parallel=one, batches=(1,))
     axes = axes_of(catalogs, grid, as_of)
     frame = plan_columns(plans, list(ids))
     for name in ids:
@@ -225,16 +214,17 @@ def with_running_batch(frame: pl.DataFrame) -> pl.DataFrame:
 
 def plan_columns(plans: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
     """What the rows say of each plan, under the names that formulas read."""
+    asked = (col(name).cast(SETTINGS[of], strict=False).alias(f"asked_{of}") for name, of in ASKED.items())
     return plans.select(
-        "measurement_row", "quantity", "value", *COUNTS,
-        *(col(name).cast(SETTINGS[setting], strict=False).alias(f"asked_{setting}") for name, setting in ASKED.items()),
+        *("measurement_row", "quantity", "value", *COUNTS),
+        *asked,
         stated_bytes=col("device_bytes").cast(pl.Int64),
         device_count=pl.coalesce("device_count", col("tp") * col("pp") * col("dp")).cast(pl.Int64),
         clients=pl.when(col("kind").fill_null("static") != "offline").then(col("batch") * each_group()),
         is_capped=col("kind").is_in(["closed_loop", "offline"]),
         is_static=col("kind").fill_null("closed_loop") == "static",
         **{name: f"{name}_id" for name in names},
-    )  # fmt: skip
+    )
 
 
 def each_group() -> pl.Expr:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import date
 from typing import TYPE_CHECKING
 
@@ -50,22 +51,17 @@ def shapes(catalogs: Catalogs) -> dict[tuple[str, ...], str]:
     return {key: next(iter(ids)) for key, ids in found.items() if len(ids) == 1 and key}
 
 
-def models(names: Iterable[str], catalogs: Catalogs) -> dict[str, str]:
-    """The ids that some names mean: by name or alias, else by the words of the base model inside the name."""
-    known, by_words = catalogs.names("model").ids, shapes(catalogs)
-    found = {name: known.get(name.casefold()) or by_words.get(shape_words(name)) for name in names}
-    return {name: model for name, model in found.items() if model}
-
-
 def ids(kind: str, names: Iterable[str], catalogs: Catalogs) -> dict[str, str]:
-    """The ids that some names of one catalog mean."""
+    """The ids that some names of one catalog mean; a model's also by the words of the base model inside the name."""
     known = catalogs.names(kind)
+    if kind == "model":
+        by_words = shapes(catalogs)
+        meant = {name: known.ids.get(name.casefold()) or by_words.get(shape_words(name)) for name in names}
+        return {name: model for name, model in meant.items() if model}
     found = {}
     for name in names:
-        try:
+        with suppress(UnknownNameError):
             found[name] = known.resolve(name)
-        except UnknownNameError:
-            continue
     return found
 
 
@@ -74,14 +70,10 @@ def engines(asked: Iterable[tuple[str, str | None]], catalogs: Catalogs) -> Mapp
     known = catalogs.names("engine")
     found = {}
     for engine, version in asked:
-        try:
-            newest = known.resolve(engine)
-        except UnknownNameError:
-            continue
-        stated = version_of(version)
-        found[engine, version] = (
-            known.resolve(f"{newest}{MARK}{stated}") if stated else engine_in_year(newest, version, catalogs)
-        )
+        with suppress(UnknownNameError):
+            newest, stated = known.resolve(engine), version_of(version)
+            block = known.resolve(f"{newest}{MARK}{stated}") if stated else engine_in_year(newest, version, catalogs)
+            found[engine, version] = block
     return found
 
 

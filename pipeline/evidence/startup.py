@@ -8,6 +8,7 @@ import polars as pl
 from polars import col
 
 from pipeline.core.errors import PipelineError
+from pipeline.evidence.backtest import SIGNED
 from pipeline.evidence.measurements import OPTIONAL
 from pipeline.evidence.predict import predict_rows
 from pipeline.evidence.readers.logs import as_rows
@@ -40,28 +41,15 @@ def compare_start(
         PipelineError: the log says no number, or the plan that it states cannot be estimated; says why.
     """
     stated = [pl.lit(value, OPTIONAL.get(name, pl.String)).alias(name) for name, value in asked.items()]
-    rows = with_optional_columns(as_rows(start)).with_columns(stated).with_row_index("measurement_row")
+    rows = as_rows(start)
+    missing = [pl.lit(None, dtype).alias(name) for name, dtype in OPTIONAL.items() if name not in rows.columns]
+    rows = rows.with_columns(missing).with_columns(stated).with_row_index("measurement_row")
     if rows.is_empty():
         raise PipelineError(f"{path}: states no memory figure; start the engine with its usual log level")
     told = predict_rows(rows, catalogs, as_of)
     reasons = told.filter(col("reason") != "")["reason"].unique().to_list()
     if len(reasons) == 1 and (told["reason"] != "").all():
         raise PipelineError(f"{path}: {reasons[0]}; state it with an option")
-    return (
-        told.select(
-            "quantity",
-            "lo",
-            "hi",
-            logged="value",
-            estimated="predicted",
-            difference_ratio=col("predicted") / col("value") - 1,
-        )
-        .select("quantity", "logged", "estimated", "difference_ratio", "lo", "hi")
-        .with_columns(line=col("quantity").replace_strict(start.lines, default="", return_dtype=pl.String))
-    )
-
-
-def with_optional_columns(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows with every column that a measurement may state."""
-    missing = [pl.lit(None, dtype).alias(name) for name, dtype in OPTIONAL.items() if name not in rows.columns]
-    return rows.with_columns(missing)
+    beside = {"logged": col("value"), "estimated": col("predicted"), "difference_ratio": SIGNED}
+    lines = col("quantity").replace_strict(start.lines, default="", return_dtype=pl.String)
+    return told.select("quantity", **beside, lo="lo", hi="hi", line=lines)

@@ -30,6 +30,8 @@ NOTHING = -60.0
 
 MANY = 1e5
 """Units down at once, on average, from which their number is taken as normal."""
+ROOM = (col("node_devices") // col("device_count")).clip(1)
+"""Whole replicas that a node holds; 1 of those that take several nodes."""
 
 
 @dataclass(frozen=True)
@@ -157,8 +159,7 @@ def redundant(frame: pl.DataFrame, redundancy: Redundancy) -> pl.DataFrame:
         The frame with `replicas` (spares included), `spare_replicas`, `devices` (of the replicas),
         `nodes`, `node_replicas` (the most on one node).
     """
-    room = (col("node_devices") // col("device_count")).clip(1)
-    units = frame.select("replicas_needed", "device_count", room=room, used=ceil_div("device_count", "node_devices"))
+    units = frame.select("replicas_needed", "device_count", room=ROOM, used=ceil_div("device_count", "node_devices"))
     rows = units.with_columns(units=ceil_div("replicas_needed", "room"))
     spares = at_least(redundancy.spare_nodes, rows, "units", spares_for, redundancy)
     rows = rows.with_columns(kept=spread_over_zones(rows, spares, redundancy.zones))
@@ -175,8 +176,7 @@ def ceil_div(whole: str | Expr, part: str | int | Expr) -> Expr:
 
 def in_nodes() -> Expr:
     """Nodes of `replicas`: as many whole replicas in each as fit, or as many whole nodes for each as it takes."""
-    room = (col("node_devices") // col("device_count")).clip(1)
-    return (ceil_div("replicas", room) * ceil_div("device_count", "node_devices")).cast(pl.Int64)
+    return (ceil_div("replicas", ROOM) * ceil_div("device_count", "node_devices")).cast(pl.Int64)
 
 
 def by_target(

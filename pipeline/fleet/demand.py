@@ -38,13 +38,13 @@ LENGTH_CV = 1.0
 """Spread of lengths where none is stated. Source: assumption; the traces have 0.7-3."""
 MOST_MONTHS = 240
 
-TRAFFIC: Mapping[str, pl.DataType] = {
-    "traffic": pl.String(), "workload": pl.String(), "requests_per_s": pl.Float64(), "arrival_cv": pl.Float64(),
-    "prompt_tokens": pl.Int64(), "prompt_cv": pl.Float64(), "output_tokens": pl.Int64(), "output_cv": pl.Float64(),
-    "ttft_slo_s": pl.Float64(), "tpot_slo_s": pl.Float64(), "hour_ratio": pl.List(pl.Float64()),
-    "day_ratio": pl.List(pl.Float64()), "growth_per_month_ratio": pl.Float64(), "window_factor_ratio": pl.Float64(),
-    "window_of": pl.String(), "lag_margin_ratio": pl.Float64(), "window_note": pl.String(),
-}  # fmt: skip
+TEXT, WHOLE, REAL, REALS = pl.String(), pl.Int64(), pl.Float64(), pl.List(pl.Float64())
+TRAFFIC: Mapping[str, pl.DataType] = (
+    {"traffic": TEXT, "workload": TEXT, "requests_per_s": REAL, "arrival_cv": REAL, "prompt_tokens": WHOLE}
+    | {"prompt_cv": REAL, "output_tokens": WHOLE, "output_cv": REAL, "ttft_slo_s": REAL, "tpot_slo_s": REAL}
+    | {"hour_ratio": REALS, "day_ratio": REALS, "growth_per_month_ratio": REAL, "window_factor_ratio": REAL}
+    | {"window_of": TEXT, "lag_margin_ratio": REAL, "window_note": TEXT}
+)
 """`window_factor_ratio` is the rate to plan for over the mean of `window_of`: an "hour", or the whole "trace"."""
 
 
@@ -117,14 +117,13 @@ def by_hand(
     """
     check_rate(requests_per_s)
     check_share(share)
-    given = peak_factor_ratio is not None
-    factor = at_share(PEAK_FACTOR_RATIO if peak_factor_ratio is None else peak_factor_ratio, share)
-    why = "as given" if given else "assumed: a mean says nothing of its peaks (chat 1.6, code of one service 10)"
-    return traffic_row(
-        {"traffic": "by hand", "requests_per_s": requests_per_s, "prompt_tokens": prompt_tokens,
-         "output_tokens": output_tokens, "window_factor_ratio": factor, "window_of": "hour",
-         "window_note": f"mean x {factor:.3g}, {why}", **stated}
-    )  # fmt: skip
+    assumed = "assumed: a mean says nothing of its peaks (chat 1.6, code of one service 10)"
+    peak, why = (PEAK_FACTOR_RATIO, assumed) if peak_factor_ratio is None else (peak_factor_ratio, "as given")
+    factor = at_share(peak, share)
+    given_by_hand = {"traffic": "by hand", "requests_per_s": requests_per_s}
+    lengths = {"prompt_tokens": prompt_tokens, "output_tokens": output_tokens}
+    window = {"window_factor_ratio": factor, "window_of": "hour", "window_note": f"mean x {factor:.3g}, {why}"}
+    return traffic_row({**given_by_hand, **lengths, **window, **stated})
 
 
 def of_trace(trace: pl.DataFrame, name: str, share: float = SHARE) -> pl.DataFrame:
@@ -143,12 +142,9 @@ def of_trace(trace: pl.DataFrame, name: str, share: float = SHARE) -> pl.DataFra
     mean = numbers.pop("requests_per_s_mean")
     factor = max(seen_per_s(trace, WINDOW_S, share) / mean, 1.0)
     note = f"mean x {factor:.3g}: p{100 * share:.4g} of requests in 5-s windows of the trace"
-    return traffic_row(
-        numbers
-        | rhythm(trace)
-        | {"traffic": name, "requests_per_s": mean, "window_factor_ratio": factor, "window_of": "trace",
-           "lag_margin_ratio": lag_margin_ratio(trace, LAG_S), "window_note": note}
-    )  # fmt: skip
+    window = {"window_factor_ratio": factor, "window_of": "trace", "window_note": note}
+    rates = {"traffic": name, "requests_per_s": mean, "lag_margin_ratio": lag_margin_ratio(trace, LAG_S)}
+    return traffic_row({**numbers, **rhythm(trace), **rates, **window})
 
 
 def rhythm(trace: pl.DataFrame) -> dict[str, list[float]]:
@@ -166,8 +162,8 @@ def rhythm(trace: pl.DataFrame) -> dict[str, list[float]]:
 
 def traffic_row(said: Mapping[str, Any]) -> pl.DataFrame:
     """One row with TRAFFIC's columns; what is not said is even, does not grow, and spreads as usual."""
-    usual = {"arrival_cv": 1.0, "prompt_cv": LENGTH_CV, "output_cv": LENGTH_CV, "hour_ratio": EVEN_DAY,
-             "day_ratio": EVEN_WEEK, "growth_per_month_ratio": 0.0}  # fmt: skip
+    spreads = {"arrival_cv": 1.0, "prompt_cv": LENGTH_CV, "output_cv": LENGTH_CV}
+    usual = {**spreads, "hour_ratio": EVEN_DAY, "day_ratio": EVEN_WEEK, "growth_per_month_ratio": 0.0}
     row = {name: usual.get(name) if said.get(name) is None else said[name] for name in TRAFFIC}
     return pl.DataFrame([row], schema=dict(TRAFFIC))
 
@@ -272,10 +268,7 @@ def busy_hours(traffic: pl.DataFrame, hours_share: float) -> pl.DataFrame:
 
 def hours_of(traffic: pl.DataFrame) -> pl.DataFrame:
     """168 rows for each row of traffic: `row`, `day` (0 is Monday), `hour`, and the rate over the mean's."""
-    shape = {
-        "day_of": col("day_ratio") / col("day_ratio").list.mean(),
-        "hour_of": col("hour_ratio") / col("hour_ratio").list.mean(),
-    }
+    shape = {f"{part}_of": col(f"{part}_ratio") / col(f"{part}_ratio").list.mean() for part in ("day", "hour")}
     days = traffic.select(**shape).with_row_index("row").with_columns(day=pl.int_ranges(col("day_of").list.len()))
     hours = days.explode("day_of", "day").with_columns(hour=pl.int_ranges(col("hour_of").list.len()))
     hours = hours.explode("hour_of", "hour")

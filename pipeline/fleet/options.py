@@ -177,13 +177,7 @@ def as_options(rows: pl.DataFrame, prices: pl.DataFrame) -> pl.DataFrame:
         pl.selectors.enum().cast(pl.String), load_output_tokens="output_tokens", output_tokens="shown_output_tokens"
     )
     options = options.join(prices, on="accelerator", how="left", maintain_order="left")
-    own = (
-        "load_output_tokens",
-        "accepted_tokens",
-        "cached_prompt_ratio",
-        "whole_ttft_slo_s",
-        "ttft_slo_s",
-        "tpot_slo_s",
-    )
-    every = (*order, *CARRIED, *AT_WORK, *prices.columns, *own, *TOGETHER, *OWN, "left_s", *INPUTS)
+    own = ("load_output_tokens", "accepted_tokens", "cached_prompt_ratio")
+    slos = ("whole_ttft_slo_s", "ttft_slo_s", "tpot_slo_s")
+    every = (*order, *CARRIED, *AT_WORK, *prices.columns, *own, *slos, *TOGETHER, *OWN, "left_s", *INPUTS)
     return options.select([name for name in dict.fromkeys(every) if name in options.columns])

@@ -86,9 +86,8 @@ def with_prices(rows: pl.DataFrame, plan: FleetPlan, catalogs: Catalogs, as_of: 
     frames = catalogs.frames
     mean = plan.mean_requests_per_s or plan.sizing.requests_per_s
     site = site_of(frames, plan.choice.site).select("pue_ratio", "grid_g_per_kwh")
-    known = rows.join(host_power(frames, as_of), on="accelerator", how="left", maintain_order="left").join(
-        site, how="cross"
-    )
+    powered = rows.join(host_power(frames, as_of), on="accelerator", how="left", maintain_order="left")
+    known = powered.join(site, how="cross")
     busy = col("utilisation_ratio") * (col("replicas") - col("spare_replicas")) / col("replicas")
     api = plan.api
     prices = {f"api_{name}": pl.lit(price, pl.Float64) for name, price in (asdict(api).items() if api else ())}

@@ -87,9 +87,8 @@ def stage(rows: pl.DataFrame, arrivals_per_s: pl.Expr, wanted: list[str]) -> pl.
     """Rows with what prompts meet at a prefill worker that gets so many."""
     own = [col(name).alias(name.removeprefix("own_")) for name in OWN]
     asked = rows.with_columns(*own, prefill_arrivals_per_s=arrivals_per_s)
-    book = load_book()
-    made = evaluate(asked.lazy(), in_order(book, wanted, set(asked.columns))).select(wanted).collect()
-    return rows.hstack(made)
+    order = in_order(load_book(), wanted, set(asked.columns))
+    return rows.hstack(evaluate(asked.lazy(), order).select(wanted).collect())
 
 
 def of_both(rows: pl.DataFrame) -> pl.DataFrame:
@@ -97,11 +96,9 @@ def of_both(rows: pl.DataFrame) -> pl.DataFrame:
     units = pl.DataFrame(UNITS, schema=["prefill_workers", "decode_workers"], orient="row")
     x, y = col("prefill_workers"), col("decode_workers")
     asked = rows.with_row_index("plan").join(units, how="cross", maintain_order="left_right")
-    asked = asked.with_columns(
-        slo_requests_per_s=pl.min_horizontal(x * col("prefill_per_s"), y * col("slo_requests_per_s")),
-        slo_requests_per_s_lo=pl.min_horizontal(x * col("prefill_lo_per_s"), y * col("slo_requests_per_s_lo")),
-        slo_requests_per_s_hi=pl.min_horizontal(x * col("prefill_hi_per_s"), y * col("slo_requests_per_s_hi")),
-    ).with_columns(workers=x + y)
+    ends = {f"slo_requests_per_s{end}": f"prefill{end}_per_s" for end in ("", "_lo", "_hi")}
+    both = {name: pl.min_horizontal(x * col(read), y * col(name)) for name, read in ends.items()}
+    asked = asked.with_columns(**both, workers=x + y)
     yielded = col("slo_requests_per_s") / col("workers")
     ordered = asked.sort("plan", "workers", yielded, descending=[False, False, True], maintain_order=True)
     best = yielded.cum_max().shift(1).over("plan").fill_null(0.0)

@@ -153,17 +153,13 @@ UNDER_LOAD = (*TTFT, *TPOT, *E2E, "running_batch", "load_verdict")
 def with_latencies(fleets: pl.DataFrame, requests_per_s: float, arrival_cv: float) -> pl.DataFrame:
     """Fleets with what their requests see, and how busy their working replicas are."""
     working = fleets["working_replicas"]
-    seen = under_load(
-        as_load(fleets).with_columns(*shares(working * fleets["load_groups"], requests_per_s, arrival_cv))
-    )
+    arrivals = shares(working * fleets["load_groups"], requests_per_s, arrival_cv)
+    seen = under_load(as_load(fleets).with_columns(*arrivals))
     tokens = fleets["accepted_tokens"]
     latencies = [seen[name] / tokens if name.startswith("tpot_") else seen[name] for name in UNDER_LOAD]
     tight = fleets["slo_requests_per_s"] / (seen["arrivals_max_per_s"] * fleets["load_groups"]) < TIGHT
-    verdict = (
-        pl.when((col("load_verdict") == "stable") & pl.lit(tight))
-        .then(pl.lit("tight"))
-        .otherwise(col("load_verdict").cast(pl.String))
-    )
+    is_tight = (col("load_verdict") == "stable") & pl.lit(tight)
+    verdict = pl.when(is_tight).then(pl.lit("tight")).otherwise(col("load_verdict").cast(pl.String))
     rows = fleets.with_columns(*latencies, seen["utilisation_ratio"]).with_columns(load_verdict=verdict)
     if not is_apart(rows):
         return rows

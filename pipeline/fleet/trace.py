@@ -10,18 +10,23 @@ from polars import col
 from pipeline.core.errors import PipelineError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
 ARRIVALS: Mapping[str, float | None] = {
-    "arrival_s": 1.0, "arrival_ms": 1e-3, "arrived_at": 1.0, "timestamp_s": 1.0, "timestamp_ms": 1e-3,
-    "timestamp": None, "arrival_time": None, "time": None,
-}  # fmt: skip
+    "arrival_s": 1.0,
+    "arrival_ms": 1e-3,
+    "arrived_at": 1.0,
+    "timestamp_s": 1.0,
+    "timestamp_ms": 1e-3,
+} | dict.fromkeys(("timestamp", "arrival_time", "time"))
 """Names of the column that says when a request came, with the seconds of its unit where the name tells it."""
 PROMPTS: Mapping[str, float | None] = {
-    "prompt_tokens": None, "contexttokens": None, "input_length": 1e-3, "input_tokens": None,
-    "num_prefill_tokens": 1.0, "request tokens": 1.0,
-}  # fmt: skip
+    "prompt_tokens": None,
+    "contexttokens": None,
+    "input_length": 1e-3,
+    "input_tokens": None,
+} | {"num_prefill_tokens": 1.0, "request tokens": 1.0}
 """Names of the prompt's length, with the unit in which the maker of that format states `timestamp`."""
 OUTPUTS = ("output_tokens", "generatedtokens", "output_length", "num_decode_tokens", "response tokens")
 CALENDARS = ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M")
@@ -51,19 +56,14 @@ def read_trace(path: Path) -> pl.DataFrame:
     """
     rows = read_trace_file(path)
     names = {name.strip().casefold(): name for name in reversed(rows.columns)}
-    arrival, prompt = (
-        find_column(path, names, ARRIVALS, "arrival_s"),
-        find_column(path, names, PROMPTS, "prompt_tokens"),
-    )
-    output = find_column(path, names, OUTPUTS, "output_tokens")
-    unit = ARRIVALS[arrival] or PROMPTS[prompt]
-    trace = pl.DataFrame(
-        {
-            "arrival_s": arrivals(path, rows[names[arrival]], unit),
-            "prompt_tokens": token_counts(path, rows[names[prompt]]),
-            "output_tokens": token_counts(path, rows[names[output]]),
-        }
-    ).sort("arrival_s", maintain_order=True)
+    known = {"arrival_s": ARRIVALS, "prompt_tokens": PROMPTS, "output_tokens": OUTPUTS}
+    arrival, prompt, output = (find_column(path, names, of, wanted) for wanted, of in known.items())
+    columns = {
+        "arrival_s": arrivals(path, rows[names[arrival]], ARRIVALS[arrival] or PROMPTS[prompt]),
+        "prompt_tokens": token_counts(path, rows[names[prompt]]),
+        "output_tokens": token_counts(path, rows[names[output]]),
+    }
+    trace = pl.DataFrame(columns).sort("arrival_s", maintain_order=True)
     return check_trace(path, trace.with_columns(col("arrival_s") - col("arrival_s").first()))
 
 
@@ -79,7 +79,7 @@ def read_trace_file(path: Path) -> pl.DataFrame:
         raise PipelineError(f"{path}: cannot be read: {str(error).splitlines()[0]}") from error
 
 
-def find_column(path: Path, names: Mapping[str, str], known: Sequence[str] | Mapping[str, object], wanted: str) -> str:
+def find_column(path: Path, names: Mapping[str, str], known: Collection[str], wanted: str) -> str:
     """The first known name of a column that a file has."""
     for name in known:
         if name in names:
@@ -129,15 +129,10 @@ def seconds_of(path: Path, said: pl.Series, moments: pl.Series) -> pl.Series:
 def token_counts(path: Path, said: pl.Series) -> pl.Series:
     """Whole numbers of tokens, one or more; a request that failed has no place in a trace."""
     numbers = as_numbers(path, said)
-    refuse_rows(
-        path, said, (numbers.is_null() | (numbers != numbers.floor()) | ~numbers.is_finite()), "is not a whole number"
-    )
-    refuse_rows(
-        path,
-        said,
-        (numbers < 1) | (numbers > LONGEST_TOKENS),
-        f"is not between 1 and {LONGEST_TOKENS:,}; leave failed requests out",
-    )
+    broken = numbers.is_null() | (numbers != numbers.floor()) | ~numbers.is_finite()
+    refuse_rows(path, said, broken, "is not a whole number")
+    outside = (numbers < 1) | (numbers > LONGEST_TOKENS)
+    refuse_rows(path, said, outside, f"is not between 1 and {LONGEST_TOKENS:,}; leave failed requests out")
     return numbers.cast(pl.Int64)
 
 
@@ -224,9 +219,8 @@ def rates(trace: pl.DataFrame, widths_s: Sequence[float], share: float) -> Itera
     for width in widths_s:
         each, seen = window_counts(trace, width), seen_per_s(trace, width, share)
         total = int(span_s(trace) // width) + 1
-        of_time = {
-            f"requests_per_s_{name}": window_percentile(each, total, part) / width for name, part in PERCENTILES.items()
-        }
+        ranks = {name: window_percentile(each, total, part) / width for name, part in PERCENTILES.items()}
+        of_time = {f"requests_per_s_{name}": rate for name, rate in ranks.items()}
         yield {"window_s": float(width), **of_time, "requests_per_s_seen": seen, "peak_factor_ratio": seen / mean}
 
 

@@ -13,7 +13,7 @@ import pipeline
 from pipeline.evidence.backtest import backtest_data, errors_by
 from pipeline.evidence.measurements import read_measurements
 from pipeline.evidence.predict import predict_rows
-from pipeline.evidence.resolve import models, shape_words
+from pipeline.evidence.resolve import ids, shape_words
 from tests.conftest import AS_OF, invoke
 from tests.support import SHARED
 
@@ -116,14 +116,14 @@ def test_a_row_that_cannot_be_answered_says_why(tmp_path: Path, changed: dict[st
 )
 def test_names_of_variants_and_folders_mean_the_base_model(name: str, model: str | None) -> None:
     """Quantised copies and local paths are the same shape; a word that nobody knows is not ignored."""
-    assert models([name], pipeline.catalogs()).get(name) == model
+    assert ids("model", [name], pipeline.catalogs()).get(name) == model
 
 
 def test_every_catalog_name_means_its_own_model() -> None:
     """The words of a name never lead to another model than the name itself."""
     catalogs = pipeline.catalogs()
     names = catalogs.names("model").ids
-    found = models(names, catalogs)
+    found = ids("model", names, catalogs)
     assert {name: found[name] for name in names} == dict(names)
     assert all(shape_words(name) for name in names)
 

@@ -6,10 +6,8 @@ import re
 from typing import TYPE_CHECKING
 
 import tomlkit
-from tomlkit.exceptions import TOMLKitError
 
-from pipeline.core.errors import CatalogError
-from pipeline.facts.adding import restore_files
+from pipeline.evidence.blocks import write_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -59,33 +57,4 @@ def write_calibrations(path: Path, blocks: Iterable[tomlkit.items.Table], load: 
     Raises:
         CatalogError: the file is not one of calibrations, or its folder would not load; nothing is changed then.
     """
-    try:
-        before = {path: path.read_text(encoding="utf-8") if path.is_file() else None}
-        text = with_calibrations(path, before[path], blocks)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except (TOMLKitError, UnicodeDecodeError) as error:
-        raise CatalogError([f"{path}: not valid TOML: {error}"]) from error
-    except OSError as error:
-        raise CatalogError([f"{path}: cannot be written: {error.strerror}"]) from error
-    try:
-        load(path.parent)
-    except CatalogError:
-        restore_files(before)
-        raise
-
-
-def with_calibrations(path: Path, before: str | None, blocks: Iterable[tomlkit.items.Table]) -> str:
-    """The text of a file with some blocks in it; those of other ids stay as they are."""
-    document = tomlkit.parse(before) if before is not None else tomlkit.document()
-    if before is None:
-        document.add(tomlkit.comment(HEADER))
-    known = document.get("calibration", tomlkit.aot())
-    if not isinstance(known, tomlkit.items.AoT):
-        raise CatalogError([f"{path}: 'calibration' is not a list of [[calibration]] blocks"])
-    new = {str(block["calibration"]): block for block in blocks}
-    kept = tomlkit.aot()
-    for block in [*(each for each in known if str(each.get("calibration")) not in new), *new.values()]:
-        kept.append(block)
-    document["calibration"] = kept
-    return tomlkit.dumps(document)
+    write_blocks(path, HEADER, [("calibration", block) for block in blocks], load)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -49,15 +49,10 @@ class Fit:
     def as_rows(self) -> Iterator[dict[str, Any]]:
         """A row for each constant."""
         for name, value in self.solution.values.items():
-            yield {
-                self.kind: self.name, "constant": name, "before": self.before[name], "after": value,
-                "standard_error": value * self.solution.relative_errors[name], "n": self.rows,
-                "correlations": {
-                    next(each for each in pair if each != name): related
-                    for pair, related in self.solution.correlations.items()
-                    if name in pair
-                },
-            }  # fmt: skip
+            told = {self.kind: self.name, "constant": name, "before": self.before[name], "after": value}
+            error = value * self.solution.relative_errors[name]
+            related = self.solution.correlations_of(name)
+            yield told | {"standard_error": error, "n": self.rows, "correlations": related}
 
 
 @dataclass
@@ -71,7 +66,7 @@ class Calibration:
         """The whole as plain values."""
         return {
             "fits": [row for fit in self.fits for row in fit.as_rows()],
-            "held_out": [{fit.kind: fit.name} | held.as_row() for fit in self.fits for held in fit.held],
+            "held_out": [{fit.kind: fit.name} | asdict(held) for fit in self.fits for held in fit.held],
             "warnings": self.warnings,
         }
 
@@ -152,20 +147,16 @@ def fit_constants(rows: pl.DataFrame, kind: str, name: str, wanted: Sequence[str
         PipelineError: too few rows, more constants than they bear, or none that they tell.
     """
     names = constants_to_fit(rows, kind, name, wanted, warnings)
-    solution = None
     while names:
-        solution = solve_constants(problem(rows, names))
+        whole = problem(rows, names)
+        solution = solve_constants(whole)
         doubt = doubtful(solution)
         if doubt is None:
-            break
+            return Fit(kind, name, rows.height, whole.before, solution, cross_validate(whole, warnings, name))
         dropped, why = doubt
         warnings.append(f"{name}: {why}; {dropped} stays as it was")
-        names = [each for each in names if each != dropped]
-        solution = None
-    if solution is None:
-        raise PipelineError(f"{name}: these {rows.height} rows tell no constant")
-    whole = problem(rows, names)
-    return Fit(kind, name, rows.height, whole.before, solution, cross_validate(whole, warnings, name))
+        names.remove(dropped)
+    raise PipelineError(f"{name}: these {rows.height} rows tell no constant")
 
 
 def constants_to_fit(rows: pl.DataFrame, kind: str, name: str, wanted: Sequence[str], warnings: list[str]) -> list[str]:
@@ -217,17 +208,6 @@ def doubtful(solution: Solution) -> tuple[str, str] | None:
     if not unsure:
         return None
     worst = max(unsure, key=lambda each: solution.relative_errors[each])
-    return (
-        worst,
-        f"{worst} is not told by these rows: its standard error exceeds it{likely_substitute(worst, solution)}",
-    )
-
-
-def likely_substitute(name: str, solution: Solution) -> str:
-    """The constant that another one is most easily mistaken for."""
-    related = {
-        next(each for each in pair if each != name): abs(value)
-        for pair, value in solution.correlations.items()
-        if name in pair
-    }
-    return f", and {max(related, key=lambda each: related[each])} may stand for it" if related else ""
+    related = solution.correlations_of(worst)
+    other = f", and {max(related, key=lambda each: abs(related[each]))} may stand for it" if related else ""
+    return worst, f"{worst} is not told by these rows: its standard error exceeds it{other}"

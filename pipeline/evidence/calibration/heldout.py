@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 import polars as pl
@@ -30,10 +30,6 @@ class HeldOut:
     median_after: float
     p90_before: float
     p90_after: float
-
-    def as_row(self) -> dict[str, Any]:
-        """The errors by name."""
-        return asdict(self)
 
 
 def cross_validate(whole: Problem, warnings: list[str], name: str) -> list[HeldOut]:
@@ -74,15 +70,10 @@ def held_out_errors(whole: Problem, level: str, key: pl.Series) -> HeldOut:
     folds = fold_of(key)
     after = pl.concat(fold_errors(whole, folds == fold) for fold in folds.unique().sort())
     before = pl.Series(whole.errors(whole.before))
-    return HeldOut(level, key.n_unique(), len(folds), *statistics(before, after))
+    ends = (float(each.quantile(share, "linear") or 0.0) for share in (0.5, 0.9) for each in (before, after))
+    return HeldOut(level, key.n_unique(), len(folds), *ends)
 
 
 def fold_errors(whole: Problem, test: pl.Series) -> pl.Series:
     """Errors on some rows by constants of all others."""
     return pl.Series(whole.part(test).errors(solve_constants(whole.part(~test)).values))
-
-
-def statistics(before: pl.Series, after: pl.Series) -> tuple[float, float, float, float]:
-    """Medians, then 90th percentiles, before and after."""
-    one, two = ([float(each.quantile(share, "linear") or 0.0) for each in (before, after)] for share in (0.5, 0.9))
-    return one[0], one[1], two[0], two[1]

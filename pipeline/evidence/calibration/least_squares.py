@@ -112,6 +112,11 @@ class Solution:
     relative_errors: Mapping[str, float]
     correlations: Mapping[tuple[str, str], float]
 
+    def correlations_of(self, name: str) -> dict[str, float]:
+        """How one constant hangs together with each other one."""
+        pairs = self.correlations.items()
+        return {one if two == name else two: related for (one, two), related in pairs if name in (one, two)}
+
 
 def solve_constants(of: Problem) -> Solution:
     """The constants at which the logarithms of estimates and values are closest, outliers damped.

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import tomlkit
-from tomlkit.exceptions import TOMLKitError
 
-from pipeline.core.errors import CatalogError
+from pipeline.evidence.blocks import write_blocks
 from pipeline.evidence.measure.probe import faster_half_format
-from pipeline.facts.adding import inline_table, restore_files
+from pipeline.facts.adding import inline_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -21,15 +20,15 @@ if TYPE_CHECKING:
     from pipeline.facts.catalog import Catalogs
 
 FILE = "measured.toml"
+HEADER = "Measured by `capgrid measure`; read beside the catalogs that come with capgrid."
 SOURCE, GUESSED = "measured-here", "assumption"
 DIGITS = 4
-GUESSES: dict[str, Any] = {
-    # of an architecture, what nobody measures on one device
-    "collective_base_s": 5e-6, "link_ratio": 0.6, "pcie_ratio": 0.4, "linked_communicator_bytes": 0,
-    "pcie_communicator_bytes": 0, "runs_fused_experts": False, "splits_attention": False, "fp4_output_multiple": 256,
-    "fp4_input_multiple": 256,
-}  # fmt: skip
-VENDORS = {"amd": "amd", "nvidia": "nvidia", "intel": "intel", "apple": "apple"}
+GUESSES: dict[str, Any] = (  # of an architecture, what nobody measures on one device
+    {"attention_ramp_tokens": 0.0, "ramp_ratio": 0.0, "collective_base_s": 5e-6, "link_ratio": 0.6, "pcie_ratio": 0.4}
+    | dict.fromkeys(("linked_communicator_bytes", "pcie_communicator_bytes"), 0)
+    | {"runs_fused_experts": False, "splits_attention": False, "fp4_output_multiple": 256, "fp4_input_multiple": 256}
+)
+VENDORS = ("amd", "nvidia", "intel", "apple")
 Block = tuple[str, dict[str, Any]]
 
 
@@ -44,16 +43,17 @@ def device_blocks(machine: Machine, probe: Probe, catalogs: Catalogs, name: str)
     architecture = machine.architecture or f"{name}-architecture"
     flop_ratio = 1 / kernel["flop_ratio"]
     bytes_ratio = min(2.0, probe.read_bytes_per_s / (kernel["bytes_ratio"] * bytes_per_s))
-    device = {
-        "accelerator": name, "name": machine.name, "vendor": vendor(machine.name), "architecture": architecture,
-        "device_class": "cpu" if machine.is_cpu else "datacenter", "badge_memory_bytes": machine.total_bytes,
-        "device_memory_bytes": machine.total_bytes, "memory_bytes_per_s": digits(bytes_per_s),
-        **{f"{form}_flop_per_s": digits(probe.flop_per_s[form]) for form in ("fp16", "bf16") if form in
-           probe.flop_per_s and probe.flop_per_s[form] >= peak / 2},
-        "achieved_flop_ratio": digits(flop_ratio), "achieved_bytes_ratio": digits(bytes_ratio), "node_devices": 1,
-        "verdict": "confirmed", "source": SOURCE,
-        "source_of": {"device_class": GUESSED, "node_devices": GUESSED, "badge_memory_bytes": GUESSED},
-    }  # fmt: skip
+    rates = {form: rate for form in ("fp16", "bf16") if (rate := probe.flop_per_s.get(form, 0.0)) >= peak / 2}
+    device = (
+        {"accelerator": name, "name": machine.name, "vendor": vendor(machine.name), "architecture": architecture}
+        | {"device_class": "cpu" if machine.is_cpu else "datacenter"}
+        | dict.fromkeys(("badge_memory_bytes", "device_memory_bytes"), machine.total_bytes)
+        | {"memory_bytes_per_s": digits(bytes_per_s)}
+        | {f"{form}_flop_per_s": digits(rate) for form, rate in rates.items()}
+        | {"achieved_flop_ratio": digits(flop_ratio), "achieved_bytes_ratio": digits(bytes_ratio), "node_devices": 1}
+        | {"verdict": "confirmed", "source": SOURCE}
+        | {"source_of": dict.fromkeys(("device_class", "node_devices", "badge_memory_bytes"), GUESSED)}
+    )
     if machine.architecture:
         return [("accelerator", device)]
     reached = (peak * flop_ratio, bytes_per_s * bytes_ratio)
@@ -63,13 +63,15 @@ def device_blocks(machine: Machine, probe: Probe, catalogs: Catalogs, name: str)
 def architecture_block(name: str, probe: Probe, flop_per_s: float, bytes_per_s: float) -> dict[str, Any]:
     """An architecture as far as one device tells it; the rest is assumed, and says so."""
     return {
-        "architecture": name, "name": f"{name}, as one device of it shows",
+        "architecture": name,
+        "name": f"{name}, as one device of it shows",
         "attention_launch_s": digits(probe.launch_s),
         "attention_bytes_ratio": digits(min(1.0, probe.decode_bytes_per_s / bytes_per_s)),
         "attention_flop_ratio": digits(min(1.0, probe.prompt_flop_per_s / flop_per_s)),
-        "attention_ramp_tokens": 0.0, "ramp_ratio": 0.0, **GUESSES, "source": SOURCE,
-        "source_of": dict.fromkeys((*GUESSES, "attention_ramp_tokens", "ramp_ratio"), GUESSED),
-    }  # fmt: skip
+        **GUESSES,
+        "source": SOURCE,
+        "source_of": dict.fromkeys(GUESSES, GUESSED),
+    }
 
 
 def digits(value: float) -> float:
@@ -83,7 +85,7 @@ def vendor(name: str) -> str:
     >>> vendor("AMD EPYC, 2 threads"), vendor("NVIDIA H100 80GB HBM3"), vendor("Neoverse")
     ('amd', 'nvidia', 'unknown')
     """
-    return next((who for word, who in VENDORS.items() if word in name.casefold()), "unknown")
+    return next((who for who in VENDORS if who in name.casefold()), "unknown")
 
 
 def model_block(entry: Mapping[str, Any], name: str) -> Block:
@@ -98,42 +100,13 @@ def put_entries(folder: Path, blocks: Sequence[Block], on: date, load: Callable[
     Raises:
         CatalogError: it would not load, or cannot be written; nothing is changed then.
     """
-    path = folder / FILE
-    before = {path: path.read_text(encoding="utf-8") if path.is_file() else None}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(with_entries(before[path] or "", blocks, on), encoding="utf-8")
-    except TOMLKitError as error:
-        raise CatalogError([f"{path}: not valid TOML: {error}"]) from error
-    except OSError as error:
-        raise CatalogError([f"{folder}: cannot be written: {error.strerror}"]) from error
-    try:
-        load(folder)
-    except CatalogError:
-        restore_files(before)
-        raise
-    return path
-
-
-def with_entries(text: str, blocks: Sequence[Block], on: date) -> str:
-    """The text of the file with some entries in it; entries of other ids stay as they are."""
-    document = tomlkit.parse(text)
-    if not text:
-        document.add(tomlkit.comment("Measured by `capgrid measure`; read beside the catalogs that come with capgrid."))
-    for kind, values in blocks:
-        kept = tomlkit.aot()
-        for each in document.get(kind, []):
-            if each.get(kind) != values[kind]:
-                kept.append(each)
-        kept.append(entry_table(values, on))
-        document[kind] = kept
-    return tomlkit.dumps(document)
+    write_blocks(folder / FILE, HEADER, [(kind, entry_table(values, on)) for kind, values in blocks], load)
+    return folder / FILE
 
 
 def entry_table(values: Mapping[str, Any], on: date) -> tomlkit.items.Table:
     """One entry, opened by the day on which it was measured."""
     made = tomlkit.table()
     made.add(tomlkit.comment(f"measured here, {on}"))
-    for field, value in values.items():
-        made.add(field, inline_table(value) if isinstance(value, dict) else value)
+    made.update({name: inline_table(value) if isinstance(value, dict) else value for name, value in values.items()})
     return made

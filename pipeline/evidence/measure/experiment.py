@@ -53,11 +53,9 @@ def run_experiment(
         except OutOfMemory as error:
             raise PipelineError(f"{model}: its weights alone do not fit in {limit / 1e9:.4g} GB") from error
         found = sweep(runner, plan, tell)
-    stated = {
-        "engine": "transformers", "engine_version": version(), "model": model, "weights": asked["weights"],
-        "kv": asked["weights"], "accelerator": name, "device_bytes": limit, "note": note(here, asked["clock"]),
-    }  # fmt: skip
-    return tidy_rows(found.points, stated), found.ended
+    what = {"model": model, "accelerator": name} | dict.fromkeys(("weights", "kv"), asked["weights"])
+    how = {"engine": "transformers", "engine_version": version(), "note": note(here, asked["clock"])}
+    return tidy_rows(found.points, {**what, **how, "device_bytes": limit}), found.ended
 
 
 def note(here: Machine, clock: str) -> str:

@@ -30,11 +30,11 @@ GLIBC, M_MMAP_THRESHOLD = "libc.so.6", -3
 EXACT_BYTES, USUAL_BYTES = 2**16, 2**25
 """Sizes from which malloc maps blocks: small for an exact peak, large for speed."""
 NO_MEMORY = ("can't allocate memory", "not enough memory", "Cannot allocate memory", "out of memory")
-ARCHITECTURES = {
-    # compute capability, and our name of the architecture
-    (7, 0): "volta", (7, 5): "turing", (8, 0): "ampere", (8, 6): "ampere", (8, 7): "ampere", (8, 9): "ada",
-    (9, 0): "hopper", (10, 0): "blackwell", (10, 3): "blackwell-ultra", (12, 0): "blackwell", (12, 1): "blackwell",
-}  # fmt: skip
+ARCHITECTURES = (  # compute capability, and our name of the architecture
+    {(7, 0): "volta", (7, 5): "turing", (8, 9): "ada", (9, 0): "hopper", (10, 3): "blackwell-ultra"}
+    | dict.fromkeys([(8, 0), (8, 6), (8, 7)], "ampere")
+    | dict.fromkeys([(10, 0), (12, 0), (12, 1)], "blackwell")
+)
 AMD = (("gfx90a", "cdna2"), ("gfx942", "cdna3"), ("gfx950", "cdna4"), ("gfx11", "rdna3"), ("gfx12", "rdna4"))
 
 
@@ -74,15 +74,11 @@ class Machine:
 
     def used_bytes(self) -> int:
         """Memory in use now: tensors on a GPU, resident memory of this process on a processor."""
-        if not self.is_cpu:
-            return int(self.torch.cuda.memory_allocated(self.device))
-        return resident("VmRSS")
+        return resident("VmRSS") if self.is_cpu else int(self.torch.cuda.memory_allocated(self.device))
 
     def peak_bytes(self) -> int:
         """Largest memory in use since: tensors on a GPU, resident memory of this process on a processor."""
-        if not self.is_cpu:
-            return int(self.torch.cuda.max_memory_allocated(self.device))
-        return resident("VmHWM")
+        return resident("VmHWM") if self.is_cpu else int(self.torch.cuda.max_memory_allocated(self.device))
 
     def exact(self, *, on: bool) -> None:
         """Return a processor's memory as soon as a tensor is gone, so that the peak is that of tensors; it is slower.

@@ -93,10 +93,9 @@ class Experiment:
             prompts = torch.randint(self.vocab, (batch, prompt_tokens), device=machine.device)
             stamps = Stamps(machine)
             begun = machine.now()
-            self.model.generate(
-                prompts, attention_mask=torch.ones_like(prompts), max_new_tokens=output_tokens,
-                min_new_tokens=output_tokens, do_sample=False, pad_token_id=0, streamer=stamps,
-            )  # fmt: skip
+            count = dict.fromkeys(("min_new_tokens", "max_new_tokens"), output_tokens)
+            mask = torch.ones_like(prompts)
+            self.model.generate(prompts, attention_mask=mask, do_sample=False, pad_token_id=0, streamer=stamps, **count)
         return [each - begun for each in stamps.at]
 
 

@@ -19,8 +19,7 @@ COLUMNS: dict[str, type[pl.DataType]] = {
     **columns_in(pl.String, "source kind engine engine_version model weights kv accelerator"),
     **columns_in(pl.Int64, "device_bytes device_count tp pp batch prompt_tokens output_tokens"),
     "quantity": pl.String,
-    "value": pl.Float64,
-    "spread_ratio": pl.Float64,
+    **columns_in(pl.Float64, "value spread_ratio"),
     "repeats": pl.Int64,
     "note": pl.String,
 }
@@ -57,9 +56,5 @@ def point_rows(point: Point) -> Iterator[dict[str, Any]]:
 
 def repeats_row(quantity: str, values: Sequence[float]) -> dict[str, Any]:
     """One number of a point, from its repeats."""
-    return {
-        "quantity": quantity,
-        "value": float(median(values)),
-        "spread_ratio": quartile_ratio(values),
-        "repeats": len(values),
-    }
+    middle, spread = float(median(values)), quartile_ratio(values)
+    return {"quantity": quantity, "value": middle, "spread_ratio": spread, "repeats": len(values)}

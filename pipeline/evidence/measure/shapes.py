@@ -17,18 +17,19 @@ if TYPE_CHECKING:
     from pipeline.facts.catalog import Catalogs
 
 SMALL_NAME, SMALL_ID = "small", "measured-llama-134m"
-SMALL: dict[str, Any] = {
-    "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 768, "intermediate_size": 2048,
-    "num_hidden_layers": 12, "num_attention_heads": 12, "num_key_value_heads": 12, "head_dim": 64,
-    "vocab_size": 32_000, "max_position_embeddings": 4096, "tie_word_embeddings": False,
-}  # fmt: skip
+LLAMA: dict[str, Any] = {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
+SMALL: dict[str, Any] = (
+    {**LLAMA, "hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 12}
+    | {"num_key_value_heads": 12, "head_dim": 64, "vocab_size": 32_000}
+    | {"max_position_embeddings": 4096, "tie_word_embeddings": False}
+)
 """134 million parameters in the proportions of Llama 7B."""
-FACTS = {
-    # keys of a Llama's config, and the catalog's fields
-    "hidden_size": "hidden", "intermediate_size": "ffn_width", "num_hidden_layers": "layer_count",
-    "num_attention_heads": "heads", "num_key_value_heads": "kv_heads", "head_dim": "head_dim",
-    "vocab_size": "vocab", "max_position_embeddings": "context_tokens_max", "tie_word_embeddings": "tied_embeddings",
-}  # fmt: skip
+FACTS = (  # keys of a Llama's config, and the catalog's fields
+    {"hidden_size": "hidden", "intermediate_size": "ffn_width", "num_hidden_layers": "layer_count"}
+    | {"num_attention_heads": "heads", "num_key_value_heads": "kv_heads", "head_dim": "head_dim"}
+    | {"vocab_size": "vocab", "max_position_embeddings": "context_tokens_max"}
+    | {"tie_word_embeddings": "tied_embeddings"}
+)
 Shape = tuple[str, "Mapping[str, Any]"]
 
 
@@ -80,5 +81,4 @@ def llama_config(facts: Mapping[str, Any]) -> dict[str, Any]:
             f"{facts['model']}: is no plain Llama, so that the catalog does not say how to build it: "
             f"give its config with --config CONFIG.json --shape ID"
         )
-    shape = {key: facts[field] for key, field in FACTS.items()}
-    return {"model_type": "llama", "architectures": ["LlamaForCausalLM"], **shape}
+    return LLAMA | {key: facts[field] for key, field in FACTS.items()}

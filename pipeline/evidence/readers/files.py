@@ -112,18 +112,11 @@ def rows_of_object(path: Path, said: Mapping[str, Any]) -> Iterator[dict[str, An
 
 def row_of(tool: str, found: Found, quantity: str, value: float) -> dict[str, Any]:
     """One number of a run."""
-    return {
-        "source": tool,
-        "kind": arrival_kind(found, quantity),
-        "engine": found.engine,
-        "model": found.model,
-        "batch": None if found.clients is None else round(found.clients),
-        "requests_per_s_offered": found.requests_per_s,
-        "prompt_tokens": found.prompt_tokens,
-        "output_tokens": found.output_tokens,
-        "quantity": quantity,
-        "value": value,
-    }
+    clients = None if found.clients is None else round(found.clients)
+    what = {"source": tool, "kind": arrival_kind(found, quantity), "engine": found.engine, "model": found.model}
+    offered = {"batch": clients, "requests_per_s_offered": found.requests_per_s}
+    lengths = {"prompt_tokens": found.prompt_tokens, "output_tokens": found.output_tokens}
+    return {**what, **offered, **lengths, "quantity": quantity, "value": value}
 
 
 def arrival_kind(found: Found, quantity: str) -> str:

@@ -61,11 +61,6 @@ def value_at(value: Any, *path: str) -> Any:
     return value
 
 
-def is_object(value: Any) -> bool:
-    """Whether a value is a JSON object."""
-    return isinstance(value, dict)
-
-
 def anywhere(value: Any, *names: str) -> Any:
     """The first value that stands under one of some names, at any depth; tools move their settings about.
 
@@ -137,18 +132,17 @@ def is_guidellm(said: Mapping[str, Any]) -> bool:
 
 def from_guidellm(said: Mapping[str, Any]) -> Iterator[Found]:
     """A run for each strategy of the report, successful requests only; times are milliseconds, latency seconds."""
-    for run in filter(is_object, said["benchmarks"]):
+    for run in (each for each in said["benchmarks"] if isinstance(each, dict)):
         places = [value_at(run, place, "strategy") for place in ("config", "scheduler", "args")]
         strategy: Any = next(filter(None, places), None)
         kind = str(value_at(strategy, "type_") or strategy)
+        rate = value_at(strategy, "rate") or value_at(strategy, "initial_rate")
         clients = 1.0 if kind == "synchronous" else finite_number(value_at(strategy, "streams"))
         found = Found(
             text(anywhere(run.get("config"), "model") or anywhere(run, "backend_model", "model"))
             or text(anywhere(said.get("args"), "model")),
             clients=clients,
-            requests_per_s=None
-            if clients
-            else finite_number(value_at(strategy, "rate") or value_at(strategy, "initial_rate")),
+            requests_per_s=None if clients else finite_number(rate),
             prompt_tokens=statistic(run, "prompt_token_count"),
             output_tokens=statistic(run, "output_token_count"),
         )

@@ -151,13 +151,8 @@ def kv_of(word: str | None) -> str | None:
 def start_settings(said: dict[str, Any], engine: str) -> dict[str, Any]:
     """What a start was asked for, under our names; what nobody said is missing."""
     version = said.get("engine_version") or (f"b{said['build']}" if "build" in said else None)
-    ours = {
-        "engine": engine,
-        "engine_version": version,
-        "weights": weights_of(said),
-        "kv": kv_of(said.get("kv_cache_dtype")),
-    }
-    every = {**{name: said.get(name) for name in COLUMNS}, **ours}
+    formats = {"weights": weights_of(said), "kv": kv_of(said.get("kv_cache_dtype"))}
+    every = {**{name: said.get(name) for name in COLUMNS}, "engine": engine, "engine_version": version, **formats}
     return {name: value for name, value in every.items() if value is not None}
 
 
@@ -192,15 +187,11 @@ def read_log(path: Path) -> StartUp:
     best |= implied_quantities(best)
     numbers = {name: best[name] for name in QUANTITIES if name in best}
     if not facts.engine or not (numbers or "model" in best):
-        raise PipelineError(
-            f"{path}: is no start-up log of vllm, sglang or llama.cpp: no line says what one of them says"
-        )
-    return StartUp(
-        facts.engine,
-        start_settings({name: value for name, (value, _) in best.items()}, facts.engine),
-        {name: value for name, (value, _) in numbers.items()},
-        {name: line for name, (_, line) in numbers.items()},
-    )
+        why = "no line says what one of them says"
+        raise PipelineError(f"{path}: is no start-up log of vllm, sglang or llama.cpp: {why}")
+    settings = start_settings({name: value for name, (value, _) in best.items()}, facts.engine)
+    values = {name: value for name, (value, _) in numbers.items()}
+    return StartUp(facts.engine, settings, values, {name: text for name, (_, text) in numbers.items()})
 
 
 def as_rows(start: StartUp) -> pl.DataFrame:

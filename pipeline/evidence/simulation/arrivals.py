@@ -56,19 +56,15 @@ def draw_requests(traffic: Traffic, requests: int, seed: int) -> pl.DataFrame:
     """So many requests: arrival_s at one request per second, prompt_tokens, output_tokens.
 
     Other rates are the same requests in less time: divide arrival_s by the rate.
+
+    Raises:
+        PipelineError: numpy is not installed.
     """
-    random = random_generator(seed)
-    return pl.DataFrame(
-        {
-            "arrival_s": draw_gaps(traffic.arrival_cv, requests, random).cumsum(),
-            "prompt_tokens": draw_lengths(
-                traffic.prompt_tokens, traffic.prompt_cv, requests, random, traffic.longest_tokens
-            ),
-            "output_tokens": draw_lengths(
-                traffic.output_tokens, traffic.output_cv, requests, random, traffic.longest_tokens
-            ),
-        }
-    )
+    random, most = library("numpy", MISSING).random.default_rng(seed), traffic.longest_tokens
+    gaps = draw_gaps(traffic.arrival_cv, requests, random)
+    prompts = draw_lengths(traffic.prompt_tokens, traffic.prompt_cv, requests, random, most)
+    outputs = draw_lengths(traffic.output_tokens, traffic.output_cv, requests, random, most)
+    return pl.DataFrame({"arrival_s": gaps.cumsum(), "prompt_tokens": prompts, "output_tokens": outputs})
 
 
 def draw_gaps(cv: float, count: int, random: np.random.Generator) -> np.ndarray:
@@ -85,16 +81,6 @@ def draw_lengths(mean: float, cv: float, count: int, random: np.random.Generator
     real = random.lognormal(numpy.log(mean) - spread / 2.0, numpy.sqrt(spread), count)
     whole: np.ndarray = numpy.rint(real).clip(1, most).astype(numpy.int64)
     return whole
-
-
-def random_generator(seed: int) -> np.random.Generator:
-    """A source of random numbers.
-
-    Raises:
-        PipelineError: numpy is not installed.
-    """
-    made: np.random.Generator = library("numpy", MISSING).random.default_rng(seed)
-    return made
 
 
 def simulate_at_rate(replica: Replica, requests: pl.DataFrame, requests_per_s: float) -> dict[str, float]:

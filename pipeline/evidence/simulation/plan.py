@@ -164,18 +164,10 @@ def times_side_by_side(plan: GroupPlan, seen: dict[str, float], said: dict[str, 
     """
     accepted = plan.row["accepted_tokens"]
     limits = {"ttft_s_p95": plan.row["ttft_slo_s"], "tpot_s_p95": plan.row["tpot_slo_s"] / accepted}
-    rows = pl.DataFrame(
-        [
-            {
-                "quantity": name.replace("_s_", "_"),
-                "simulated_s": value,
-                "closed_form_s": said.get(name),
-                "objective_s": limits.get(name),
-                "is_met": not value > limits[name] if name in limits else None,
-            }
-            for name, value in seen.items()
-        ],
-        schema=TIMES,
-    )
-    known = rows.with_columns(pl.col(pl.Float64).fill_nan(None))
+    is_met = {name: not value > limits[name] for name, value in seen.items() if name in limits}
+    rows = [
+        (name.replace("_s_", "_"), value, said.get(name), limits.get(name), is_met.get(name))
+        for name, value in seen.items()
+    ]
+    known = pl.DataFrame(rows, schema=TIMES, orient="row").with_columns(pl.col(pl.Float64).fill_nan(None))
     return known.with_columns(difference_ratio=col("closed_form_s") / col("simulated_s") - 1)

@@ -85,7 +85,8 @@ def solve_mix(
     asked = check_demands(options, demands, limits)
     whole = usable_options(options, asked, limits, rate)
     if problems := without_options(options, whole, asked, rate):
-        return no_fleet(whole, asked, limits, problems)
+        empty, used = fleet_rows(whole, [0] * whole.height), whole.clear().with_columns(replicas=0)
+        return Mix(empty, asked.drop("planned"), use_of_limits(used, limits), problems)
     kept, programme, found = search_cheapest(whole, asked, limits, time_limit_s)
     if found is None:
         told = explain_infeasible(programme, asked)
@@ -127,17 +128,10 @@ def check_demands(options: pl.DataFrame, demands: pl.DataFrame, limits: Limits) 
     whole = demands.with_columns(**absent).with_columns(
         col(name).fill_null(value) for name, value in DEMAND_DEFAULTS.items()
     )
-    wrong = whole.filter(
-        ~(
-            col("requests_per_s").is_between(0, 1e9, closed="right")
-            & (col("headroom_ratio") >= 0)
-            & (col("spare_replicas") >= 0)
-        )
-    )
+    usual = pl.all_horizontal(col("headroom_ratio", "spare_replicas") >= 0)
+    wrong = whole.filter(~(col("requests_per_s").is_between(0, 1e9, closed="right") & usual))["demand"]
     if not wrong.is_empty():
-        raise UsageError(
-            f"demand '{wrong['demand'][0]}': rates are above 0, and at most 10^9; headroom and spares from 0"
-        )
+        raise UsageError(f"demand '{wrong[0]}': rates are above 0, and at most 10^9; headroom and spares from 0")
     return whole.with_columns(planned=col("requests_per_s") * (1 + col("headroom_ratio")))
 
 
@@ -167,13 +161,3 @@ def programme_of(options: pl.DataFrame, demands: pl.DataFrame, limits: Limits, t
         wanted.append(Wanted(row["demand"], row["planned"], row["spare_replicas"], places, rates))
     costs, devices = options["replica_usd_per_hour"].to_numpy(), options["device_count"].to_numpy()
     return Programme(costs, devices, wanted, limits_on(options, limits), time_limit_s)
-
-
-def no_fleet(options: pl.DataFrame, demands: pl.DataFrame, limits: Limits, problems: tuple[str, ...]) -> Mix:
-    """The answer where some demand has no option at all."""
-    return Mix(
-        fleet_rows(options, [0] * options.height),
-        demands.drop("planned"),
-        use_of_limits(options.clear().with_columns(replicas=0), limits),
-        problems,
-    )

@@ -25,6 +25,9 @@ TIME_LIMIT_S = 10.0
 """Of all searches together."""
 LEAST_S = 0.3
 """What each of them gets at least."""
+NEEDED = {"limit": pl.String, "unit": pl.String} | dict.fromkeys(
+    ("allowed", "needed_alone", "needed_together"), pl.Float64
+)
 NOTHING_RATIO = 1e-6
 """Growth of a limit, or a rate that is left, as a share of the whole, that is rounding."""
 
@@ -73,21 +76,12 @@ def explain_infeasible(programme: Programme, demands: pl.DataFrame) -> WaysOut:
     limits = programme.limits
     turns = Turns(len(limits) + demands.height + 1, monotonic() + TIME_LIMIT_S)
     alone = [limits_needed(programme, [at], turns)[at] for at in range(len(limits))]
-    nothing: list[float | None] = [None] * len(limits)
-    together = (
-        nothing if any(each is not None for each in alone) else limits_needed(programme, range(len(limits)), turns)
-    )
+    is_enough = any(each is not None for each in alone)
+    together = [None] * len(limits) if is_enough else limits_needed(programme, range(len(limits)), turns)
     possible = [served_at_most(programme, at, turns) for at in range(demands.height)]
-    told = pl.DataFrame(
-        {
-            "limit": [each.name for each in limits],
-            "unit": [each.unit for each in limits],
-            "allowed": [float(each.allowed) for each in limits],
-            "needed_alone": alone,
-            "needed_together": together,
-        },
-        schema_overrides={"needed_alone": pl.Float64, "needed_together": pl.Float64},
-    )
+    needed = zip(limits, alone, together, strict=True)
+    rows = [(of.name, of.unit, float(of.allowed), one, both) for of, one, both in needed]
+    told = pl.DataFrame(rows, schema=NEEDED, orient="row")
     cut = demands.rename({"planned": "planned_requests_per_s"}).with_columns(
         pl.Series("possible_requests_per_s", possible, pl.Float64)
     )

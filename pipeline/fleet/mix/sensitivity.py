@@ -29,16 +29,11 @@ TIME_LIMIT_S = 15.0
 """Of the searches at all prices together."""
 SAME, OTHER, FITTING, NONE = "same", "another is cheaper", "another within the budget", "none within the budget"
 """What becomes of the choice at another price."""
-PRICES = {
-    "accelerator": pl.String(),
-    "price_ratio": pl.Float64(),
-    "choice": pl.String(),
-    "devices": pl.Int64(),
-    "devices_then": pl.Int64(),
-    "kept_usd_per_hour": pl.Float64(),
-    "usd_per_hour": pl.Float64(),
-    "gap_ratio": pl.Float64(),
-}
+PRICES = (
+    {"accelerator": pl.String, "price_ratio": pl.Float64, "choice": pl.String}
+    | dict.fromkeys(("devices", "devices_then"), pl.Int64)
+    | dict.fromkeys(("kept_usd_per_hour", "usd_per_hour", "gap_ratio"), pl.Float64)
+)
 
 
 @dataclass(frozen=True)
@@ -155,23 +150,16 @@ def at_bad_end(mix: Mix, options: pl.DataFrame, demands: pl.DataFrame, limits: L
         other = replace(mix, fleet=mix.fleet.clear(), problems=(str(error),))
     left = left_without(mix.fleet, check_demands(options, demands, limits), RATE_LO)
     then = cost_of(other).rename({"usd_per_hour": "usd_per_hour_lo", "devices": "devices_lo"})
-    rows = (
-        demands.select("demand", "requests_per_s")
-        .join(left, on="demand", how="left", maintain_order="left")
-        .join(cost_of(mix), on="demand", how="left", maintain_order="left")
-        .join(then, on="demand", how="left", maintain_order="left")
-    )
+    rows = demands.select("demand", "requests_per_s")
+    for each in (left, cost_of(mix), then):
+        rows = rows.join(each, on="demand", how="left", maintain_order="left")
     ends = rows.select(
-        "demand",
-        "requests_per_s",
+        *("demand", "requests_per_s"),
         capacity_requests_per_s_lo="capacity_requests_per_s",
         reserve_requests_per_s_lo="reserve_requests_per_s",
         holds_at_lo=col("capacity_requests_per_s") >= col("requests_per_s"),
         holds_at_lo_without_spares=col("reserve_requests_per_s") >= col("requests_per_s"),
-        devices="devices",
-        devices_lo="devices_lo",
-        usd_per_hour="usd_per_hour",
-        usd_per_hour_lo="usd_per_hour_lo",
+        **{name: col(name) for name in ("devices", "devices_lo", "usd_per_hour", "usd_per_hour_lo")},
     )
     return BadEnd(ends, other)
 

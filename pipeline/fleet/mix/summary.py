@@ -74,12 +74,7 @@ def supply_of_demands(fleet: pl.DataFrame, demands: pl.DataFrame) -> pl.DataFram
 def use_of_limits(fleet: pl.DataFrame, limits: Limits) -> pl.DataFrame:
     """What the fleet uses of each limit."""
     rows = [
-        {
-            "limit": each.name,
-            "unit": each.unit,
-            "allowed": float(each.allowed),
-            "used": float((each.used * fleet["replicas"]).sum()),
-        }
+        (each.name, each.unit, float(each.allowed), float((each.used * fleet["replicas"]).sum()))
         for each in limits_on(fleet, limits)
     ]
-    return pl.DataFrame(rows, schema=USED).with_columns(left=col("allowed") - col("used"))
+    return pl.DataFrame(rows, schema=USED, orient="row").with_columns(left=col("allowed") - col("used"))
