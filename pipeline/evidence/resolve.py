@@ -70,10 +70,12 @@ def engines(asked: Iterable[tuple[str, str | None]], catalogs: Catalogs) -> Mapp
     known = catalogs.names("engine")
     found = {}
     for engine, version in asked:
-        with suppress(UnknownNameError):
+        try:
             newest, stated = known.resolve(engine), version_of(version)
-            block = known.resolve(f"{newest}{MARK}{stated}") if stated else engine_in_year(newest, version, catalogs)
-            found[engine, version] = block
+        except UnknownNameError:
+            continue
+        block = known.resolve(f"{newest}{MARK}{stated}") if stated else engine_in_year(newest, version, catalogs)
+        found[engine, version] = block
     return found
 
 
