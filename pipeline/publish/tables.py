@@ -10,7 +10,7 @@ import xlsxwriter
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import whole
-from pipeline.publish.workbook.cells import HOSTILE, LINE, TEAL, Book, heights, off_the_line, paper
+from pipeline.publish.workbook.cells import HEADER, HOSTILE, LINE, TEAL, Book, heights, off_the_line, paper
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -142,7 +142,7 @@ def native_table(book: Book, sheet: Any, frame: pl.DataFrame) -> None:
         table_style="Table Style Light 1",
         column_formats={name: {"border": 1, "border_color": LINE, **shape} for name, shape in shapes.items()},
         column_widths={name: column_width(frame[name]) * 7 + 5 for name in frame.columns},
-        header_format={"bold": True, "bg_color": TEAL, "font_color": "white", "align": "center", "valign": "vcenter"},
+        header_format=HEADER,
         freeze_panes=(TOP + 1, 0),
         autofilter=True,
     )

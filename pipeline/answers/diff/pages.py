@@ -20,9 +20,8 @@ from pipeline.answers.diff.words import (
     effect_subject,
     effects_phrase,
     many,
-    new_of,
-    old_of,
     ratio_of,
+    side_phrase,
     source_phrase,
     values_phrase,
 )
@@ -136,7 +135,7 @@ def flip_cells(effect: Mapping[str, Any]) -> tuple[str, ...]:
     """A flipped answer as cells; where it is not plain, whether the old or the new one moved."""
     via = f" ({MOVED[effect['via']]})" if effect["via"] and effect["old"] and effect["new"] else ""
     what = QUESTIONS.get(effect["question"], effect["question"])
-    values = f"{old_of(effect)} -> {new_of(effect)}{ratio_of(effect)}"
+    values = f"{side_phrase(effect, 'old')} -> {side_phrase(effect, 'new')}{ratio_of(effect)}"
     return cause_numbers(effect["causes"]) + via, code_span(effect_subject(effect)), what, code_span(values)
 
 
@@ -160,7 +159,7 @@ def change_cells(effect: Mapping[str, Any]) -> tuple[str, ...]:
         cause_numbers(effect["causes"]),
         code_span(effect_subject(effect)),
         what,
-        code_span(f"{old_of(effect)} -> {new_of(effect)}"),
+        code_span(f"{side_phrase(effect, 'old')} -> {side_phrase(effect, 'new')}"),
     )
 
 

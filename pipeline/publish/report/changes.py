@@ -76,8 +76,7 @@ def causes_table(causes: pl.DataFrame, say: Words) -> Table:
             cause_words(each),
             values_words(each["old"], each["new"]),
             source_words(each),
-            figure(each["flips"]),
-            figure(each["rows"]),
+            *(figure(each[name]) for name in ("flips", "rows")),
         ]
         for each in causes.head(MOST).iter_rows(named=True)
     ]

@@ -47,6 +47,8 @@ NUMBERS = {
 }
 """Number formats, by what a cell holds."""
 LEFT = {"text", "words"}
+HEADER: dict[str, Any] = {"bold": True, "bg_color": TEAL, "font_color": "white"}
+HEADER |= {"align": "center", "valign": "vcenter"}
 ROW_HEIGHT = 18
 """Of a row in points, a little more than its letters need."""
 
@@ -156,16 +158,7 @@ class Book:
 
     def header(self) -> Format:
         """The head of a column."""
-        return self.format(
-            bold=True,
-            bg_color=TEAL,
-            font_color="white",
-            border=1,
-            border_color=TEAL,
-            text_wrap=True,
-            align="center",
-            indent=0,
-        )
+        return self.format(**HEADER, border=1, border_color=TEAL, text_wrap=True, indent=0)
 
     def missing(self, column: Column) -> str:
         """What a cell of a column shows where there is no value."""

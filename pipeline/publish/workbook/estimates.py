@@ -7,7 +7,19 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from pipeline.fleet.sizing import MOST_REPLICAS
-from pipeline.publish.workbook.cells import LINE, NUMBERS, TEAL, YELLOW, Book, Column, heights, paper, side, write_row
+from pipeline.publish.workbook.cells import (
+    HEADER,
+    LINE,
+    NUMBERS,
+    TEAL,
+    YELLOW,
+    Book,
+    Column,
+    heights,
+    paper,
+    side,
+    write_row,
+)
 from pipeline.publish.workbook.numbers import ENDS, KEY_STEP
 
 if TYPE_CHECKING:
@@ -65,7 +77,7 @@ def write_table(book: Book, sheet: Worksheet, frame: pl.DataFrame, columns: Sequ
         table_style="Table Style Light 1",
         column_formats={each.name: column_format(each) for each in columns},
         column_widths={each.name: round(each.width * 7 + 5) for each in columns},
-        header_format=header(),
+        header_format=HEADER | {"text_wrap": True},
         freeze_panes=(TOP + 1, 2),
         autofilter=True,
     )
@@ -80,12 +92,6 @@ def labels(book: Book, sheet: Worksheet, columns: Sequence[Column], section: str
     sheet.set_row(TOP - 1, 36)
     for at, column in enumerate(columns):
         sheet.write_string(TOP - 1, at, book.say(f"{section}.{column.name}"), style)
-
-
-def header() -> dict[str, Any]:
-    """The head of a table's columns, as Polars takes it."""
-    return {"bold": True, "bg_color": TEAL, "font_color": "white", "text_wrap": True, "valign": "vcenter",
-            "align": "center"}  # fmt: skip
 
 
 def column_format(column: Column) -> dict[str, Any]:
