@@ -116,18 +116,13 @@ class Provenance:
 
     def entry_file(self, axis: str, name: str) -> str:
         """The file of an entry."""
-        return next(
-            (str(fact["file"]) for fact in self.entry_facts(CATALOG.get(axis, axis), name).values()), "catalogs"
-        )
-
-    def fact(self, place: Place) -> dict[str, Any] | None:
-        """The provenance of one field, if the entry states it."""
-        kind, name, column = place
-        return self.entry_facts(kind, name).get(column)
+        facts = self.entry_facts(CATALOG.get(axis, axis), name)
+        return next((str(fact["file"]) for fact in facts.values()), "catalogs")
 
     def stated_source(self, place: Place) -> str:
         """Who says one field of an entry; nothing where the entry does not state it."""
-        fact, name = self.fact(place), place[1]
+        kind, name, column = place
+        fact = self.entry_facts(kind, name).get(column)
         if not fact:
             return ""
         page = f" ({fact['url']})" if fact["url"].startswith(PAGES) else ""

@@ -66,14 +66,9 @@ def safe(frame: pl.DataFrame) -> pl.DataFrame:
     >>> safe(pl.DataFrame({"name": ["=1+1", "h100"], "usd": [-1, 2]})).rows()
     [("'=1+1", -1), ('h100', 2)]
     """
-    told = names_as_text(frame)
-    texts = [pl.col(name) for name, dtype in told.schema.items() if dtype == pl.String]
-    begins = [text.str.slice(0, 1).is_in(HOSTILE) for text in texts]
-    escaped = [
-        pl.when(hostile).then(pl.concat_str(pl.lit("'"), text)).otherwise(text).alias(text.meta.output_name())
-        for text, hostile in zip(texts, begins, strict=True)
-    ]
-    return told.with_columns(escaped)
+    text = pl.col(pl.String)
+    is_hostile = text.str.slice(0, 1).is_in(HOSTILE)
+    return names_as_text(frame).with_columns(pl.when(is_hostile).then("'" + text).otherwise(text).name.keep())
 
 
 # ----- a workbook

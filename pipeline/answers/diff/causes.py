@@ -81,9 +81,10 @@ def fact_causes(a: Inputs, b: Inputs) -> Iterator[Cause]:
     for each in changed.iter_rows(named=True):
         category = "calibration" if each["kind"] in CALIBRATION else "fact"
         what = "resourced" if each["value"] == each["value_b"] else "changed"
-        told = [each[name] for name in (*FACT, "value", "value_b", "source", "source_b")]
+        entry = each["kind"], each["name"], each["field"]
+        values, sources = (each["value"], each["value_b"]), (each["source"], each["source_b"])
         owner = None if each["field"] == "architecture" else owner_of(each["kind"], each["name"], prices)
-        yield Cause(category, what, *told, each["file_b"] or each["file"], owner)
+        yield Cause(category, what, *entry, *values, *sources, each["file_b"] or each["file"], owner)
 
 
 def devices_of_prices(a: Inputs, b: Inputs) -> dict[str, str]:
