@@ -119,10 +119,14 @@ class Provenance:
         facts = self.entry_facts(CATALOG.get(axis, axis), name)
         return next((str(fact["file"]) for fact in facts.values()), "catalogs")
 
+    def fact(self, place: Place) -> dict[str, Any] | None:
+        """The provenance of one field, if the entry states it."""
+        kind, name, column = place
+        return self.entry_facts(kind, name).get(column)
+
     def stated_source(self, place: Place) -> str:
         """Who says one field of an entry; nothing where the entry does not state it."""
-        kind, name, column = place
-        fact = self.entry_facts(kind, name).get(column)
+        fact, name = self.fact(place), place[1]
         if not fact:
             return ""
         page = f" ({fact['url']})" if fact["url"].startswith(PAGES) else ""

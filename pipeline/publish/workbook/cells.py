@@ -98,6 +98,13 @@ def side(shape: str) -> dict[str, Any]:
     return {"align": "left", "indent": 1} if shape in LEFT else {"align": "right"}
 
 
+def column_format(column: Column) -> dict[str, Any]:
+    """The format of a table's column, as Polars takes it."""
+    usual = {"num_format": NUMBERS[column.shape], "border": 1, "border_color": LINE, **side(column.shape)}
+    yellow = {"bg_color": YELLOW, "font_color": "#0B4F9E", "border_color": "#E0C36A"}
+    return usual | (yellow if column.is_input else {})
+
+
 def formula_text(text: str) -> str:
     """A text as formulas write it.
 
