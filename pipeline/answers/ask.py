@@ -49,8 +49,7 @@ def all_answers() -> dict[str, Answer]:
 def read_answer(path: Path) -> Answer:
     """One SQL file as a question."""
     sql = path.read_text(encoding="utf-8")
-    parameters = {name: Parameter(meaning, default) for name, meaning, default in PARAMETER.findall(sql)}
-    given = {name: Parameter(each.meaning, each.default or None) for name, each in parameters.items()}
+    given = {name: Parameter(meaning, default or None) for name, meaning, default in PARAMETER.findall(sql)}
     grid = GRID.search(sql)
     question = sql.split("\n", 1)[0].removeprefix("--").strip()
     return Answer(path.stem, question, given, grid[1] if grid else None, sql)
@@ -76,15 +75,10 @@ def answer_rows(connection: duckdb.DuckDBPyConnection, answer: Answer, settings:
         UsageError: a setting of the wrong kind.
     """
     for name in settings.keys() - answer.parameters.keys():
-        raise UnknownNameError(
-            f"setting of {answer.name}",
-            name,
-            answer.parameters,
-            hint=f"It has: {', '.join(answer.parameters) or 'none'}.",
-        )
-    values = {
-        name: value_of(name, settings.get(name, each.default), each.default) for name, each in answer.parameters.items()
-    }
+        hint = f"It has: {', '.join(answer.parameters) or 'none'}."
+        raise UnknownNameError(f"setting of {answer.name}", name, answer.parameters, hint=hint)
+    defaults = {name: each.default for name, each in answer.parameters.items()}
+    values = {name: value_of(name, settings.get(name, default), default) for name, default in defaults.items()}
     return query(connection, answer.sql, values)
 
 

@@ -28,13 +28,7 @@ class Node:
 
     def as_dict(self) -> dict[str, Any]:
         """The tree as plain values, for JSON."""
-        own = {
-            "name": self.name,
-            "value": self.value,
-            "unit": self.unit,
-            "summary": self.summary,
-            "source": self.source,
-        }
+        own = {name: getattr(self, name) for name in ("name", "value", "unit", "summary", "source")}
         return (
             own
             | ({"repeated": True} if self.repeated else {})

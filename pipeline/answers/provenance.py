@@ -116,9 +116,8 @@ class Provenance:
 
     def entry_file(self, axis: str, name: str) -> str:
         """The file of an entry."""
-        return next(
-            (str(fact["file"]) for fact in self.entry_facts(CATALOG.get(axis, axis), name).values()), "catalogs"
-        )
+        facts = self.entry_facts(CATALOG.get(axis, axis), name)
+        return next((str(fact["file"]) for fact in facts.values()), "catalogs")
 
     def fact(self, place: Place) -> dict[str, Any] | None:
         """The provenance of one field, if the entry states it."""

@@ -54,15 +54,11 @@ def identifier(name: str) -> str:
 def build(folder: Path, catalogs: Catalogs) -> Path:
     """Write the database file of a run."""
     path = folder / DATABASE
-    with whole(path) as temporary:
-        connection = duckdb.connect()
-        try:
-            connection.sql(f"ATTACH {literal(str(temporary))} AS run (STORAGE_VERSION {literal(STORAGE)})")
-            connection.sql("USE run")
-            fill(connection, folder.resolve(), catalogs)
-            connection.sql("CHECKPOINT run")  # closing would not say that the disk is full
-        finally:
-            connection.close()
+    with whole(path) as temporary, duckdb.connect() as connection:
+        connection.sql(f"ATTACH {literal(str(temporary))} AS run (STORAGE_VERSION {literal(STORAGE)})")
+        connection.sql("USE run")
+        fill(connection, folder.resolve(), catalogs)
+        connection.sql("CHECKPOINT run")  # closing would not say that the disk is full
     return path
 
 

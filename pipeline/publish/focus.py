@@ -119,7 +119,7 @@ def with_list_prices(kept: pl.DataFrame, market: str, catalogs: Catalogs, as_of:
 def charges(rows: pl.DataFrame, plan: FleetPlan, as_of: date) -> pl.DataFrame:
     """Fleets of months as charges."""
     market, cloud = plan.choice.market, col("price_cloud")
-    unit, asked = col("device_usd_per_hour"), col("list_usd_per_hour")
+    unit, asked, unknown = col("device_usd_per_hour"), col("list_usd_per_hour"), pl.lit(None, pl.String)
     hours = (col("devices") * col("hours")).cast(pl.Float64)
     sku = pl.format("{}/{}", cloud, "accelerator")
     fleet = pl.format("fleet/{}/{}", "model", "accelerator")
@@ -127,9 +127,9 @@ def charges(rows: pl.DataFrame, plan: FleetPlan, as_of: date) -> pl.DataFrame:
     after = col("month").dt.offset_by("1mo").dt.strftime("%Y-%m-%dT00:00:00Z")
     told = pl.format(f"Forecast: {{}} x {{}} for {{}}, {market}", "devices", "accelerator", "model")
     focus: dict[str, Any] = {
-        "BilledCost": unit * hours, "BillingAccountId": pl.lit("forecast"), "BillingAccountName": unknown_text(),
+        "BilledCost": unit * hours, "BillingAccountId": pl.lit("forecast"), "BillingAccountName": unknown,
         "BillingCurrency": pl.lit("USD"), "BillingPeriodEnd": after, "BillingPeriodStart": first,
-        "ChargeCategory": pl.lit("Usage"), "ChargeClass": unknown_text(), "ChargeDescription": told,
+        "ChargeCategory": pl.lit("Usage"), "ChargeClass": unknown, "ChargeDescription": told,
         "ChargeFrequency": pl.lit("Recurring" if market == "owned" or market.startswith(TERM) else "Usage-Based"),
         "ChargePeriodEnd": after, "ChargePeriodStart": first,
         "ConsumedQuantity": hours, "ConsumedUnit": pl.lit("Hours"),
@@ -145,11 +145,6 @@ def charges(rows: pl.DataFrame, plan: FleetPlan, as_of: date) -> pl.DataFrame:
         "Tags": pl.lit(tags(rows, plan)),
     }  # fmt: skip
     return rows.select(**focus, **own_columns(as_of))
-
-
-def unknown_text() -> pl.Expr:
-    """A text that is not known."""
-    return pl.lit(None, pl.String)
 
 
 def tags(rows: pl.DataFrame, plan: FleetPlan) -> str:

@@ -222,8 +222,10 @@ def take_steps(night: Night, catalogs: Catalogs, version: str, record: Record) -
         step.said, step.rows = record.headline, 0 if found is None else found.effects.height
         write_diff(found, job.folder)
     with record.step("report") as step:
-        pages = [report_night(job.folder, lang, found, catalogs) for lang in night.languages]
-        step.said = ", ".join(page.name for page in pages)
+        names = ["report.html" if lang == "en" else f"report.{lang}.html" for lang in night.languages]
+        for lang, name in zip(night.languages, names, strict=True):
+            write_report(job.folder, lang, job.folder / name, found, catalogs=catalogs)
+        step.said = ", ".join(names)
     with record.step("export") as step:
         step.rows = export_answers(night, job, catalogs)
         step.said = ", ".join(f"{name}.csv" for name in night.exports)
@@ -280,12 +282,6 @@ def write_diff(found: Difference | None, folder: Path) -> None:
     if found is not None:
         with whole(folder / "diff.md") as temporary:
             temporary.write_text(difference_markdown(found) + "\n", encoding="utf-8")
-
-
-def report_night(folder: Path, lang: str, found: Difference | None, catalogs: Catalogs) -> Path:
-    """The report in one language."""
-    name = "report.html" if lang == "en" else f"report.{lang}.html"
-    return write_report(folder, lang, folder / name, found, catalogs=catalogs)
 
 
 def export_answers(night: Night, job: Job, catalogs: Catalogs) -> int:

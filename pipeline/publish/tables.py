@@ -10,7 +10,7 @@ import xlsxwriter
 
 from pipeline.core.errors import PipelineError
 from pipeline.core.files import whole
-from pipeline.publish.workbook.cells import HOSTILE, LINE, TEAL, Book, heights, off_the_line, paper
+from pipeline.publish.workbook.cells import HEADER, HOSTILE, LINE, TEAL, Book, heights, off_the_line, paper
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,14 +66,9 @@ def safe(frame: pl.DataFrame) -> pl.DataFrame:
     >>> safe(pl.DataFrame({"name": ["=1+1", "h100"], "usd": [-1, 2]})).rows()
     [("'=1+1", -1), ('h100', 2)]
     """
-    told = names_as_text(frame)
-    texts = [pl.col(name) for name, dtype in told.schema.items() if dtype == pl.String]
-    begins = [text.str.slice(0, 1).is_in(HOSTILE) for text in texts]
-    escaped = [
-        pl.when(hostile).then(pl.concat_str(pl.lit("'"), text)).otherwise(text).alias(text.meta.output_name())
-        for text, hostile in zip(texts, begins, strict=True)
-    ]
-    return told.with_columns(escaped)
+    text = pl.col(pl.String)
+    is_hostile = text.str.slice(0, 1).is_in(HOSTILE)
+    return names_as_text(frame).with_columns(pl.when(is_hostile).then("'" + text).otherwise(text).name.keep())
 
 
 # ----- a workbook
@@ -142,7 +137,7 @@ def native_table(book: Book, sheet: Any, frame: pl.DataFrame) -> None:
         table_style="Table Style Light 1",
         column_formats={name: {"border": 1, "border_color": LINE, **shape} for name, shape in shapes.items()},
         column_widths={name: column_width(frame[name]) * 7 + 5 for name in frame.columns},
-        header_format={"bold": True, "bg_color": TEAL, "font_color": "white", "align": "center", "valign": "vcenter"},
+        header_format=HEADER,
         freeze_panes=(TOP + 1, 0),
         autofilter=True,
     )

@@ -79,13 +79,12 @@ def fact_causes(a: Inputs, b: Inputs) -> Iterator[Cause]:
     changed = both.join(shared, on=["kind", "name"], how="semi").filter(differs).sort(FACT)
     prices = devices_of_prices(a, b)
     for each in changed.iter_rows(named=True):
-        yield Cause(
-            "calibration" if each["kind"] in CALIBRATION else "fact",
-            "resourced" if each["value"] == each["value_b"] else "changed",
-            each["kind"], each["name"], each["field"], each["value"], each["value_b"], each["source"],
-            each["source_b"], each["file_b"] or each["file"],
-            None if each["field"] == "architecture" else owner_of(each["kind"], each["name"], prices),
-        )  # fmt: skip
+        category = "calibration" if each["kind"] in CALIBRATION else "fact"
+        what = "resourced" if each["value"] == each["value_b"] else "changed"
+        entry = each["kind"], each["name"], each["field"]
+        values, sources = (each["value"], each["value_b"]), (each["source"], each["source_b"])
+        owner = None if each["field"] == "architecture" else owner_of(each["kind"], each["name"], prices)
+        yield Cause(category, what, *entry, *values, *sources, each["file_b"] or each["file"], owner)
 
 
 def devices_of_prices(a: Inputs, b: Inputs) -> dict[str, str]:
@@ -101,8 +100,8 @@ def owner_of(kind: str, name: str, prices: dict[str, str]) -> tuple[str, str] | 
     return ("accelerator", prices[name]) if kind == "price" and name in prices else None
 
 
-AXES_OF = {"model": ("model",), "accelerator": ("accelerator",), "engine": ("engine",), "workload": ("workload",),
-           "format": ("weights", "kv")}  # fmt: skip
+AXES_OF: dict[str, tuple[str, ...]] = {each: (each,) for each in ("model", "accelerator", "engine", "workload")}
+AXES_OF["format"] = ("weights", "kv")
 """The axes that entries of a kind stand on."""
 
 
@@ -111,17 +110,14 @@ def entry_causes(a: Inputs, b: Inputs) -> Iterator[Cause]:
     for what, here, there in (("gone", a, b), ("added", b, a)):
         alone = here.facts.join(there.facts, on=["kind", "name"], how="anti")
         prices = devices_of_prices(a, b)
-        for (kind, name), facts in alone.group_by("kind", "name", maintain_order=True):
-            first = facts.row(0, named=True)
-            told = cost_words(str(kind), str(name), a, b) if kind in DATED else (None, None)
-            yield Cause(
-                "calibration" if kind in CALIBRATION else "entry", what, str(kind), str(name),
-                DATED.get(str(kind), ""), *told,
-                old_source=first["source"] if what == "gone" else None,
-                new_source=first["source"] if what == "added" else None, file=first["file"],
-                owner=owner_of(str(kind), str(name), prices) if kind == "price" else None,
-                gained=tuple((axis, str(name)) for axis in AXES_OF.get(str(kind), ())),
-            )  # fmt: skip
+        for key, facts in alone.group_by("kind", "name", maintain_order=True):
+            (kind, name), first = map(str, key), facts.row(0, named=True)
+            category = "calibration" if kind in CALIBRATION else "entry"
+            told = cost_words(kind, name, a, b) if kind in DATED else (None, None)
+            source = {"old_source" if what == "gone" else "new_source": first["source"], "file": first["file"]}
+            owner = owner_of(kind, name, prices) if kind == "price" else None
+            gained = tuple((axis, name) for axis in AXES_OF.get(kind, ()))
+            yield Cause(category, what, kind, name, DATED.get(kind, ""), *told, **source, owner=owner, gained=gained)
 
 
 # ----- what holds from a day on

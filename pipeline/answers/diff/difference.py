@@ -147,9 +147,8 @@ def difference_markdown(difference: Difference, top: int = 10) -> str:
         difference: what changed.
         top: rows of a list, at most.
     """
-    return markdown_page(
-        difference.headline, (difference.old, difference.new), difference.causes, difference.effects, top
-    )
+    runs = difference.old, difference.new
+    return markdown_page(difference.headline, runs, difference.causes, difference.effects, top)
 
 
 def difference_data(difference: Difference, top: int | None = None) -> dict[str, Any]:

@@ -121,10 +121,7 @@ def group_turnover(rows: pl.DataFrame, pair: Pair, reach: Reach, *, is_new: bool
     words = reach.behind(pair.table, EXISTS) + pl.when(is_demand).then(pl.lit(asked)).otherwise(pl.lit(""))
     named = rows.with_columns(question=question.fill_null("plan"), value=value, words=words)
     counts = named.group_by("question", "value", "words", maintain_order=True).agg(
-        rows=pl.len().cast(pl.Int64),
-        model=only_value("model"),
-        accelerator=only_value("accelerator"),
-        workload=only_value("workload"),
+        only_value("model"), only_value("accelerator"), only_value("workload"), rows=pl.len().cast(pl.Int64)
     )
     told = {"new" if is_new else "old": col("value")}
     return counts.with_columns(**told, causes=reach.named(counts["words"]))

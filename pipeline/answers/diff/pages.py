@@ -20,9 +20,8 @@ from pipeline.answers.diff.words import (
     effect_subject,
     effects_phrase,
     many,
-    new_of,
-    old_of,
     ratio_of,
+    side_phrase,
     source_phrase,
     values_phrase,
 )
@@ -118,12 +117,8 @@ def farthest_rows(changes: pl.DataFrame) -> pl.DataFrame:
     if changes.is_empty():
         return changes
     by = ["table", "question", "causes"]
-    best = changes.with_columns(
-        all_rows=col("rows").sum().over(by), least=col("ratio_min").min().over(by), most=col("ratio_max").max().over(by)
-    )
-    return best.unique(by, keep="first", maintain_order=True).with_columns(
-        rows="all_rows", ratio_min="least", ratio_max="most"
-    )
+    spans = (col("rows").sum(), col("ratio_min").min(), col("ratio_max").max())
+    return changes.with_columns(each.over(by) for each in spans).unique(by, keep="first", maintain_order=True)
 
 
 def cause_cells(cause: Mapping[str, Any]) -> tuple[str, ...]:
@@ -136,7 +131,7 @@ def flip_cells(effect: Mapping[str, Any]) -> tuple[str, ...]:
     """A flipped answer as cells; where it is not plain, whether the old or the new one moved."""
     via = f" ({MOVED[effect['via']]})" if effect["via"] and effect["old"] and effect["new"] else ""
     what = QUESTIONS.get(effect["question"], effect["question"])
-    values = f"{old_of(effect)} -> {new_of(effect)}{ratio_of(effect)}"
+    values = f"{side_phrase(effect, 'old')} -> {side_phrase(effect, 'new')}{ratio_of(effect)}"
     return cause_numbers(effect["causes"]) + via, code_span(effect_subject(effect)), what, code_span(values)
 
 
@@ -144,24 +139,16 @@ def turnover_cells(effect: Mapping[str, Any]) -> tuple[str, ...]:
     """What came or went as cells."""
     name = effect["new"] or effect["old"]
     of = f"{effect['question']} {name}" if name else effect_subject(effect) or "plans"
-    return (
-        cause_numbers(effect["causes"]),
-        code_span(of),
-        effect["effect"],
-        f"{many(effect['rows'], 'row')} of {effect['table']}",
-    )
+    rows = f"{many(effect['rows'], 'row')} of {effect['table']}"
+    return cause_numbers(effect["causes"]), code_span(of), effect["effect"], rows
 
 
 def change_cells(effect: Mapping[str, Any]) -> tuple[str, ...]:
     """A changed column as cells: how many, how far, and the farthest."""
     table = "" if effect["table"] == "capacity" else f" of {effect['table']}"
     what = f"{effect['question']}{table}: {many(effect['rows'] or 0, 'row')}{span_of(effect)}"
-    return (
-        cause_numbers(effect["causes"]),
-        code_span(effect_subject(effect)),
-        what,
-        code_span(f"{old_of(effect)} -> {new_of(effect)}"),
-    )
+    values = f"{side_phrase(effect, 'old')} -> {side_phrase(effect, 'new')}"
+    return cause_numbers(effect["causes"]), code_span(effect_subject(effect)), what, code_span(values)
 
 
 def span_of(effect: Mapping[str, Any]) -> str:

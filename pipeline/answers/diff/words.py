@@ -94,7 +94,8 @@ def effect_sentence(effect: Mapping[str, Any]) -> str:
     """One effect in a line."""
     where = effect_subject(effect)
     what = QUESTIONS.get(effect["question"], effect["question"])
-    return clean(f"{where}: {what} {old_of(effect)} -> {new_of(effect)}{ratio_of(effect)}")
+    old, new = side_phrase(effect, "old"), side_phrase(effect, "new")
+    return clean(f"{where}: {what} {old} -> {new}{ratio_of(effect)}")
 
 
 def effect_subject(effect: Mapping[str, Any]) -> str:
@@ -102,16 +103,6 @@ def effect_subject(effect: Mapping[str, Any]) -> str:
     said = [effect[name] for name in ("model", "accelerator", "workload") if effect[name]]
     is_repeated = len(said) > 1 and said[-1].startswith(f"{said[0]} ")  # a demand begins with its model
     return ", ".join(said[1:] if is_repeated else said)
-
-
-def old_of(effect: Mapping[str, Any]) -> str:
-    """What was."""
-    return side_phrase(effect, "old")
-
-
-def new_of(effect: Mapping[str, Any]) -> str:
-    """What is."""
-    return side_phrase(effect, "new")
 
 
 def side_phrase(effect: Mapping[str, Any], side: str) -> str:

@@ -76,8 +76,7 @@ def causes_table(causes: pl.DataFrame, say: Words) -> Table:
             cause_words(each),
             values_words(each["old"], each["new"]),
             source_words(each),
-            figure(each["flips"]),
-            figure(each["rows"]),
+            *(figure(each[name]) for name in ("flips", "rows")),
         ]
         for each in causes.head(MOST).iter_rows(named=True)
     ]
@@ -104,13 +103,9 @@ def cut(table: Table, say: Words) -> Table:
 def farthest_changes(changes: pl.DataFrame, questions: Sequence[str]) -> pl.DataFrame:
     """Of each column and its causes the change that went farthest; how many rows, within which ratios, of all."""
     by = ["question", "causes"]
-    spans = {
-        "rows": col("rows").sum().over(by),
-        "ratio_min": col("ratio_min").min().over(by),
-        "ratio_max": col("ratio_max").max().over(by),
-    }
+    spans = (col("rows").sum(), col("ratio_min").min(), col("ratio_max").max())
     wanted = changes.filter(col("question").is_in(list(questions)))
-    return wanted.with_columns(**spans).unique(by, keep="first", maintain_order=True)
+    return wanted.with_columns(each.over(by) for each in spans).unique(by, keep="first", maintain_order=True)
 
 
 def cause_words(cause: Mapping[str, Any]) -> str:

@@ -92,9 +92,10 @@ class Kit:
         """A logarithmic scale that ends where the data do."""
         return self.alt.Scale(type="log", nice=False, padding=12)
 
-    def tips(self, *fields: tuple[str, str]) -> list[Any]:
-        """What is shown when pointing at a mark: fields, with titles in the report's language."""
-        return [self.alt.Tooltip(field, title=self.say(f"tips.{key}")) for key, field in fields]
+    def tips(self, **fields: str) -> list[Any]:
+        """What is shown when pointing at a mark: its plan and fields, with titles in the report's language."""
+        shown = {"plan": "plan:N"} | fields
+        return [self.alt.Tooltip(field, title=self.say(f"tips.{key}")) for key, field in shown.items()]
 
     def few(self) -> Any:
         """A logarithmic axis whose labels do not run into each other."""
@@ -122,33 +123,23 @@ def charts(say: Words, accelerators: Sequence[str]) -> dict[str, dict[str, Any]]
     shapes = alt.Scale(domain=domain, range=[SHAPES[at % len(SHAPES)] for at, _ in enumerate(domain)])
     shape = alt.Shape("accelerator:N", scale=shapes, legend=None)
     kit = Kit(alt, say, alt.Scale(domain=domain, range=colours), shape)
-    made = {
-        "curves": curves_chart(kit),
-        "cost": cost_chart(kit),
-        "front": front_chart(kit),
-        "memory": memory_chart(kit),
-    }
-    specs = {name: style_chart(alt, chart, say(f"charts.{name}_described")).to_dict() for name, chart in made.items()}
-    return {name: vl_convert.vegalite_to_vega(spec) for name, spec in specs.items()}
+    kinds = {"curves": curves_chart, "cost": cost_chart, "front": front_chart, "memory": memory_chart}
+    drawn = {name: style_chart(alt, draw(kit), say(f"charts.{name}_described")) for name, draw in kinds.items()}
+    return {name: vl_convert.vegalite_to_vega(chart.to_dict()) for name, chart in drawn.items()}
 
 
 def style_chart(alt: Any, chart: Any, described: str) -> Any:
     """A chart that is as wide as its place and takes its colours from the page."""
+    lines = {"domainColor": "var(--line)", "gridColor": "var(--grid)", "tickColor": "var(--line)"}
+    titles = {"titleColor": "var(--muted)", "titleFontSize": 12, "titleFontWeight": "normal", "titlePadding": 8}
+    labels = {"labelColor": "var(--muted)", "labelFontSize": 11, "labelPadding": 5, "labelLimit": 190}
     return (
-        chart.properties(
-            width="container",
-            background="transparent",
-            description=described,
-        )
+        chart.properties(width="container", background="transparent", description=described)
         .configure(font=FONT, padding=4)
         .configure_view(stroke=None)
-        .configure_axis(
-            domainColor="var(--line)", gridColor="var(--grid)", tickColor="var(--line)", labelColor="var(--muted)",
-            titleColor="var(--muted)", labelFontSize=11, titleFontSize=12, titleFontWeight="normal", titlePadding=8,
-            labelPadding=5, tickSize=4, labelLimit=190,
-        )
+        .configure_axis(**lines, **titles, **labels, tickSize=4)
         .configure_axisX(titleAnchor="end")
-    )  # fmt: skip
+    )
 
 
 def curves_chart(kit: Kit) -> Any:
@@ -158,9 +149,7 @@ def curves_chart(kit: Kit) -> Any:
     y = alt.Y("tokens:Q", title=kit.say("charts.tokens_axis"), scale=kit.log, axis=kit.few())
     base = alt.Chart(alt.NamedData("curves"))
     line = base.mark_line(strokeWidth=1.6, opacity=0.8).encode(x=x, y=y, color=kit.colour, order="batch:Q")
-    shown = kit.tips(
-        ("plan", "plan:N"), ("batch", "batch:Q"), ("tpot", "tpot:N"), ("tokens", "rate:N"), ("in_time", "said:N")
-    )
+    shown = kit.tips(batch="batch:Q", tpot="tpot:N", tokens="rate:N", in_time="said:N")
     own = alt.Fill("accelerator:N", scale=kit.palette, legend=None)
     dots = base.mark_point(size=POINT, filled=True, strokeWidth=1.4, opacity=1).encode(
         x=x,
@@ -184,10 +173,8 @@ def cost_chart(kit: Kit) -> Any:
     x = alt.X("usd:Q", title=title, scale=scale, axis=kit.few())
     low = alt.X("usd_lo:Q", title=title, scale=scale)
     base = alt.Chart(alt.NamedData("cost"))
-    shown = kit.tips(
-        ("plan", "plan:N"), ("batch", "batch:Q"), ("usd", "price:N"), ("interval", "interval:N"), ("ttft", "ttft:N"),
-        ("tpot", "tpot:N"), ("confidence", "confidence:N"),
-    )  # fmt: skip
+    times = {"ttft": "ttft:N", "tpot": "tpot:N", "confidence": "confidence:N"}
+    shown = kit.tips(batch="batch:Q", usd="price:N", interval="interval:N", **times)
     bar = base.mark_rule(strokeWidth=5, opacity=0.35, strokeCap="round")
     dot = base.mark_point(size=POINT * 1.6, filled=True, opacity=1)
     text = base.mark_text(dy=-11, fontSize=11, color="var(--ink)")
@@ -207,13 +194,9 @@ def front_chart(kit: Kit) -> Any:
     base = alt.Chart(alt.NamedData("front"))
     line = base.mark_line(interpolate="step-after", color="var(--muted)", strokeWidth=1.2, opacity=0.7)
     dots = base.mark_point(size=POINT * 1.6, filled=True, opacity=1)
-    shown = kit.tips(
-        ("plan", "plan:N"), ("batch", "batch:Q"), ("usd", "price:N"), ("e2e", "time:N"), ("tpot", "tpot:N")
-    )
-    drawn = line.encode(x=x, y=y, order="e2e_s:Q") + dots.encode(
-        x=x, y=y, color=kit.colour, shape=kit.shape, tooltip=shown
-    )
-    return drawn.properties(height=HEIGHT)
+    shown = kit.tips(batch="batch:Q", usd="price:N", e2e="time:N", tpot="tpot:N")
+    marks = dots.encode(x=x, y=y, color=kit.colour, shape=kit.shape, tooltip=shown)
+    return (line.encode(x=x, y=y, order="e2e_s:Q") + marks).properties(height=HEIGHT)
 
 
 def memory_chart(kit: Kit) -> Any:
@@ -224,11 +207,10 @@ def memory_chart(kit: Kit) -> Any:
     x = alt.X("from_gb:Q", title=kit.say("charts.memory_axis"), axis=alt.Axis(tickCount=6, format=",~r"))
     base = alt.Chart(alt.NamedData("memory"))
     part = alt.Color("part:N", sort=names, scale=alt.Scale(domain=names, range=colours), legend=None)
-    shown = kit.tips(("plan", "plan:N"), ("part", "part:N"), ("memory", "memory:N"))
+    shown = kit.tips(part="part:N", memory="memory:N")
     bars = base.mark_bar(height=ROW * 0.6, stroke="var(--card)", strokeWidth=1)
     text = base.transform_filter("datum.text != ''").mark_text(fontSize=10.5)
     ink = alt.Color("ink:N", scale=None, legend=None)
-    drawn = bars.encode(x=x, x2="to_gb:Q", y=y, color=part, tooltip=shown) + text.encode(
-        x="middle_gb:Q", y=y, text="text:N", color=ink
-    )
+    drawn = bars.encode(x=x, x2="to_gb:Q", y=y, color=part, tooltip=shown)
+    drawn += text.encode(x="middle_gb:Q", y=y, text="text:N", color=ink)
     return drawn.resolve_scale(color="independent").properties(height=alt.Step(ROW))

@@ -25,10 +25,8 @@ MOST_ACCELERATORS, MOST_WORKLOADS, MOST_WEIGHTS = 20, 8, 8
 NOT_RUN = -1
 NAMES = ("engine", "kv", "confidence", "limited_by")
 """Columns of few names, which stand as numbers of a list."""
-NUMBERS = (
-    "meets", "batch", "batch_max", "ttft_ms", "tpot_ms", "tokens_per_s", "usd", "usd_lo", "usd_hi", "weights_gb",
-    "kv_gb", "activations_gb", "overhead_gb", "free_gb",
-)  # fmt: skip
+MEMORY = ("weights_gb", "kv_gb", "activations_gb", "overhead_gb", "free_gb")
+NUMBERS = ("meets", "batch", "batch_max", "ttft_ms", "tpot_ms", "tokens_per_s", "usd", "usd_lo", "usd_hi", *MEMORY)
 CURVES = ("curve_tpot_ms", "curve_tokens", "curve_in_time")
 
 
@@ -119,14 +117,8 @@ def columns(rows: pl.DataFrame, axes: dict[str, list[str]], numbers: Iterable[st
         if name in told.columns
     ]
     wanted = [name for name in numbers if name in told.columns]
-    rounded = told.select(
-        *places,
-        "device_count",
-        "pp",
-        "ep",
-        "dp",
-        *(col(name).round_sig_figs(DIGITS) if told.schema[name] == pl.Float64 else col(name) for name in wanted),
-    )
+    figures = [col(name).round_sig_figs(DIGITS) if told.schema[name] == pl.Float64 else col(name) for name in wanted]
+    rounded = told.select(*places, "device_count", "pp", "ep", "dp", *figures)
     return {name: drop_fractions(rounded[name].to_list()) for name in rounded.columns}
 
 

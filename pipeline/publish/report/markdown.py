@@ -112,15 +112,16 @@ def costs(data: PageData, workload: str, say: Words) -> Table:
     best = plans.sort("usd", "device_count", *CASE).unique("model", keep="first", maintain_order=True)
     rows = [
         [
-            show_hidden(row["model"]), show_hidden(row["accelerator"]), tables.plan(row), usd(row["usd"]),
-            usd(row["usd_lo"]) + tables.BETWEEN + usd(row["usd_hi"]), figure(row["ttft_ms"]), figure(row["tpot_ms"]),
-            figure(row["batch"]), say.value("value", row["confidence"]),
+            *(show_hidden(row[name]) for name in ("model", "accelerator")),
+            *(tables.plan(row), usd(row["usd"]), usd(row["usd_lo"]) + tables.BETWEEN + usd(row["usd_hi"])),
+            *(figure(row[name]) for name in ("ttft_ms", "tpot_ms", "batch")),
+            say.value("value", row["confidence"]),
         ]
         for row in best.iter_rows(named=True)
-    ]  # fmt: skip
-    keys = ("table.model", "table.accelerator", "fleets.plan", "table.usd", "table.interval", "table.ttft_ms",
-            "table.tpot_ms", "table.batch", "table.confidence")  # fmt: skip
-    return Table(say("charts.cost"), [say(key) for key in keys], rows, (3, 5, 6, 7))
+    ]
+    keys = ("usd", "interval", "ttft_ms", "tpot_ms", "batch", "confidence")
+    head = [say("table.model"), say("table.accelerator"), say("fleets.plan"), *(say(f"table.{key}") for key in keys)]
+    return Table(say("charts.cost"), head, rows, (3, 5, 6, 7))
 
 
 def table_lines(table: Table) -> str:

@@ -143,15 +143,8 @@ def cheapest_fleets(run: Path) -> pl.DataFrame:
     if not path.is_file():
         return pl.DataFrame(schema={"model": pl.String})
     rows = scan_rows(path)
-    demand = [
-        "model",
-        "workload",
-        "prompt_tokens",
-        "output_tokens",
-        "demand_requests_per_s",
-        "ttft_slo_s",
-        "tpot_slo_s",
-    ]
+    demand = ["model", "workload", "prompt_tokens", "output_tokens", "demand_requests_per_s"]
+    demand += ["ttft_slo_s", "tpot_slo_s"]
     order = ["usd_per_month", "devices", "device_count", "accelerator", "weights", "kv", "engine"]
     return (
         rows.with_row_index("at")

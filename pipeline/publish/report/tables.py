@@ -94,25 +94,20 @@ def tiles(said: Overview, say: Words) -> list[Tile]:
     """The headline numbers."""
     counts, plans = said.counts, said.manifest["plans"]
     dropped = sum(plans["dropped"].values())
-    made = [
-        Tile(
-            figure(said.manifest["rows"]["estimates"]),
-            say("headline.estimates"),
-            say("headline.estimates_of", plans=figure(plans["kept"]), dropped=figure(dropped)),
-        ),
-        Tile(
-            figure(said.models.height),
-            say("headline.models"),
-            say("headline.models_on", accelerators=said.accelerators.height),
-        ),
-        Tile(
-            percent(counts["pairs_held"] / max(counts["pairs"], 1)),
-            say("headline.pairs"),
-            say("headline.pairs_of", held=figure(counts["pairs_held"]), pairs=figure(counts["pairs"])),
-        ),
-        Tile(percent(counts["slo_ratio"]), say("headline.slo"), say("headline.slo_of")),
+    estimates, held_ratio = said.manifest["rows"]["estimates"], counts["pairs_held"] / max(counts["pairs"], 1)
+    pairs = {name: figure(counts[of]) for name, of in (("held", "pairs_held"), ("pairs", "pairs"))}
+    return [
+        tile(say, "estimates", figure(estimates), plans=figure(plans["kept"]), dropped=figure(dropped)),
+        tile(say, "models", figure(said.models.height), accelerators=said.accelerators.height),
+        tile(say, "pairs", percent(held_ratio), **pairs),
+        tile(say, "slo", percent(counts["slo_ratio"])),
+        *money_tiles(said, say),
     ]
-    return [*made, *money_tiles(said, say)]
+
+
+def tile(say: Words, key: str, number: str, **of: object) -> Tile:
+    """A number with the words of its key."""
+    return Tile(number, say(f"headline.{key}"), say(f"headline.{key}_of", **of))
 
 
 def money_tiles(said: Overview, say: Words) -> list[Tile]:
@@ -121,12 +116,12 @@ def money_tiles(said: Overview, say: Words) -> list[Tile]:
     priced = said.fleets.filter(col("usd_per_month").is_not_null()) if said.fleets.height else said.fleets
     if priced.height:
         total = usd(float(priced["usd_per_month"].sum()))
-        made.append(Tile(total, say("headline.fleets"), say("headline.fleets_of", count=priced.height)))
+        made.append(tile(say, "fleets", total, count=priced.height))
     dated = said.accelerators.filter(col("age_days").is_not_null()).sort("age_days", "accelerator")
     if dated.height:
         oldest = dated.row(-1, named=True)
-        of = say("headline.price_age_of", accelerator=show_hidden(oldest["accelerator"]), date=oldest["price_date"])
-        made.append(Tile(figure(oldest["age_days"]), say("headline.price_age"), of))
+        of = {"accelerator": show_hidden(oldest["accelerator"]), "date": oldest["price_date"]}
+        made.append(tile(say, "price_age", figure(oldest["age_days"]), **of))
     return made
 
 
@@ -143,12 +138,14 @@ def fleets_table(said: Overview, say: Words) -> Table | None:
     rows = [
         [
             show_hidden(f"{row['model']}, {row['workload']}, {figure(row['demand_requests_per_s'])}/s"),
-            f"{seconds(row['ttft_slo_s'])} / {seconds(row['tpot_slo_s'])}", show_hidden(row["accelerator"]), plan(row),
-            figure(row["replicas"]), figure(row["devices"]), usd(row["usd_per_month"]), usd(row["usd_per_mtok_output"]),
+            f"{seconds(row['ttft_slo_s'])} / {seconds(row['tpot_slo_s'])}",
+            *(show_hidden(row["accelerator"]), plan(row)),
+            *(figure(row[name]) for name in ("replicas", "devices")),
+            *(usd(row[name]) for name in ("usd_per_month", "usd_per_mtok_output")),
             percent(row["utilisation_ratio"]),
         ]
         for row in said.fleets.iter_rows(named=True)
-    ]  # fmt: skip
+    ]
     head = [say(f"fleets.{key}") for key in keys]
     return Table(say("fleets.heading"), head, rows, (4, 5, 6, 7, 8)) if rows else None
 
@@ -168,8 +165,7 @@ def accuracy_table(errors: pl.DataFrame, say: Words) -> Table:
             say.value("quantity", row["quantity"]) if row["quantity"] else say("accuracy.all"),
             show_hidden(row["engine"] or ""),
             figure(row["n"]),
-            percent(row["median_ape"]),
-            percent(row["p90_ape"]),
+            *(percent(row[name]) for name in ("median_ape", "p90_ape")),
             percent(row["median_signed"], signed=True),
             percent(row["coverage_80"]),
         ]
@@ -208,9 +204,7 @@ def facts_table(said: Overview, say: Words) -> Table:
     rows = [
         [
             say.value("kind", row["kind"]),
-            figure(row["entries"]),
-            figure(row["facts"]),
-            figure(row["assumed"]),
+            *(figure(row[name]) for name in ("entries", "facts", "assumed")),
             dates(row["read_first"], row["read_last"]),
             figure(row["age_days"]),
         ]

@@ -47,6 +47,8 @@ NUMBERS = {
 }
 """Number formats, by what a cell holds."""
 LEFT = {"text", "words"}
+HEADER: dict[str, Any] = {"bold": True, "bg_color": TEAL, "font_color": "white"}
+HEADER |= {"align": "center", "valign": "vcenter"}
 ROW_HEIGHT = 18
 """Of a row in points, a little more than its letters need."""
 
@@ -94,6 +96,13 @@ class Ref:
 def side(shape: str) -> dict[str, Any]:
     """Texts stand left, a little off the number before them; numbers stand right."""
     return {"align": "left", "indent": 1} if shape in LEFT else {"align": "right"}
+
+
+def column_format(column: Column) -> dict[str, Any]:
+    """The format of a table's column, as Polars takes it."""
+    usual = {"num_format": NUMBERS[column.shape], "border": 1, "border_color": LINE, **side(column.shape)}
+    yellow = {"bg_color": YELLOW, "font_color": "#0B4F9E", "border_color": "#E0C36A"}
+    return usual | (yellow if column.is_input else {})
 
 
 def formula_text(text: str) -> str:
@@ -156,16 +165,7 @@ class Book:
 
     def header(self) -> Format:
         """The head of a column."""
-        return self.format(
-            bold=True,
-            bg_color=TEAL,
-            font_color="white",
-            border=1,
-            border_color=TEAL,
-            text_wrap=True,
-            align="center",
-            indent=0,
-        )
+        return self.format(**HEADER, border=1, border_color=TEAL, text_wrap=True, indent=0)
 
     def missing(self, column: Column) -> str:
         """What a cell of a column shows where there is no value."""

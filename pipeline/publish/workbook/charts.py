@@ -33,8 +33,7 @@ def charts_sheet(book: Book, sheet: Worksheet, rows: pl.DataFrame) -> None:
     sheet.write_string(1, 0, say("workbook.charts_note", most=MOST), book.note())
     count = min(MOST, rows.height)
     sheet.set_column(0, 0, 7)
-    rows_of_block = range(TOP + 1, TOP + 1 + count)
-    heights(sheet, {0: 28, 1: 18, TOP: 34} | dict.fromkeys(rows_of_block, ROW_HEIGHT))
+    heights(sheet, {0: 28, 1: 18, TOP: 34} | dict.fromkeys(range(TOP + 1, TOP + 1 + count), ROW_HEIGHT))
     unused = book.workbook.add_format({"font_color": "#CBD2D9"})
     rule = {"type": "formula", "criteria": f'=$B{TOP + 2}=""', "format": unused}
     sheet.conditional_format(TOP + 1, 0, TOP + count, 0, rule)
@@ -80,13 +79,10 @@ def bars(book: Book, sheet: Worksheet, what: tuple[int, int], title: str, colour
     plain = {"major_tick_mark": "none", "num_font": {"size": 9}}
     chart.set_y_axis(plain | {"reverse": True, "line": {"color": "#7B8794"}})
     lines = {"visible": True, "line": {"color": "#E3E7EB"}}
-    chart.set_x_axis(
-        plain
-        | {"num_format": axis, "major_gridlines": lines, "min": 0, "label_position": "high", "line": {"none": True}}
-    )
+    money = {"num_format": axis, "min": 0, "label_position": "high", "line": {"none": True}}
+    chart.set_x_axis(plain | money | {"major_gridlines": lines})
     chart.set_plotarea({"layout": {"x": 0.24, "y": 0.1, "width": 0.64, "height": 0.76}})
     chart.set_size({"width": 580, "height": 60 + 30 * max(count, 4)})
     chart.set_chartarea({"border": {"color": "#DDE3E8"}})
-    sheet.insert_chart(
-        TOP + count + 2, 0 if at == 1 else 5, chart, {"description": title, "x_offset": 4 if at == 1 else 76}
-    )
+    left, offset = (0, 4) if at == 1 else (5, 76)
+    sheet.insert_chart(TOP + count + 2, left, chart, {"description": title, "x_offset": offset})

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from pipeline.fleet.sizing import MOST_REPLICAS
-from pipeline.publish.workbook.cells import LINE, NUMBERS, TEAL, YELLOW, Book, Column, heights, paper, side, write_row
+from pipeline.publish.workbook.cells import HEADER, TEAL, Book, Column, column_format, heights, paper, write_row
 from pipeline.publish.workbook.numbers import ENDS, KEY_STEP
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def write_table(book: Book, sheet: Worksheet, frame: pl.DataFrame, columns: Sequ
         table_style="Table Style Light 1",
         column_formats={each.name: column_format(each) for each in columns},
         column_widths={each.name: round(each.width * 7 + 5) for each in columns},
-        header_format=header(),
+        header_format=HEADER | {"text_wrap": True},
         freeze_panes=(TOP + 1, 2),
         autofilter=True,
     )
@@ -80,19 +80,6 @@ def labels(book: Book, sheet: Worksheet, columns: Sequence[Column], section: str
     sheet.set_row(TOP - 1, 36)
     for at, column in enumerate(columns):
         sheet.write_string(TOP - 1, at, book.say(f"{section}.{column.name}"), style)
-
-
-def header() -> dict[str, Any]:
-    """The head of a table's columns, as Polars takes it."""
-    return {"bold": True, "bg_color": TEAL, "font_color": "white", "text_wrap": True, "valign": "vcenter",
-            "align": "center"}  # fmt: skip
-
-
-def column_format(column: Column) -> dict[str, Any]:
-    """The format of a table's column, as Polars takes it."""
-    usual = {"num_format": NUMBERS[column.shape], "border": 1, "border_color": LINE, **side(column.shape)}
-    yellow = {"bg_color": YELLOW, "font_color": "#0B4F9E", "border_color": "#E0C36A"}
-    return usual | (yellow if column.is_input else {})
 
 
 def estimates_sheet(book: Book, sheet: Worksheet, estimates: pl.DataFrame) -> None:

@@ -124,17 +124,9 @@ def fleet_sheet(book: Book, sheet: Worksheet, rows: pl.DataFrame, inputs: Inputs
 
 def write_demand(book: Book, sheet: Worksheet, inputs: Inputs, of: Slice) -> None:
     """The second line: what the fleet is for, or that an input cannot be."""
-    told = chain(
-        book.say.texts["workbook.asked"],
-        model="for_model",
-        rate="ROUND(plan_requests_per_s,6)",
-        prompt="for_prompt_tokens",
-        output="for_output_tokens",
-        ttft="level_ttft_s",
-        tpot="level_tpot_s*1000",
-        spare="in_spare",
-        estimate="in_estimate",
-    )
+    asked = {"model": "for_model", "prompt": "for_prompt_tokens", "output": "for_output_tokens", "spare": "in_spare"}
+    levels = {"rate": "ROUND(plan_requests_per_s,6)", "ttft": "level_ttft_s", "tpot": "level_tpot_s*1000"}
+    told = chain(book.say.texts["workbook.asked"], **asked, **levels, estimate="in_estimate")
     formula = f"=IF(inputs_ok,{told},{formula_text(book.say('workbook.wrong'))})"
     sheet.write_formula(1, 0, formula, book.note(), demand_text(inputs, of, book.say))
 

@@ -106,11 +106,10 @@ def headers(book: Book, sheet: Worksheet, row: int, keys: Sequence[str], first: 
 
 def ranges(of: Slice) -> dict[str, str]:
     """Where the levels stand."""
-    first = TOP + 2
+    columns = {"ttft": ("G", of.ttft_levels_s), "tpot": ("H", of.tpot_levels_s), "tpot_s": ("I", of.tpot_levels_s)}
     return {
-        "ttft": f"Inputs!$G${first}:$G${first + len(of.ttft_levels_s) - 1}",
-        "tpot": f"Inputs!$H${first}:$H${first + len(of.tpot_levels_s) - 1}",
-        "tpot_s": f"Inputs!$I${first}:$I${first + len(of.tpot_levels_s) - 1}",
+        name: f"{SHEET}!${letter}${TOP + 2}:${letter}${TOP + 1 + len(levels)}"
+        for name, (letter, levels) in columns.items()
     }
 
 
@@ -186,12 +185,8 @@ def write_derived(book: Book, sheet: Worksheet, row: int, inputs: Inputs, of: Sl
 
 def made_for(book: Book, sheet: Worksheet, row: int, of: Slice) -> None:
     """What cannot be changed here: other models and lengths have other estimates."""
-    told = {
-        "model": of.model,
-        "prompt_tokens": of.prompt_tokens,
-        "output_tokens": of.output_tokens,
-        "market": book.say.value("value", of.market),
-    }
+    told = {name: getattr(of, name) for name in ("model", "prompt_tokens", "output_tokens")}
+    told["market"] = book.say.value("value", of.market)
     headers(book, sheet, row, ("made_for", "", "made_for_others"))
     for line, (name, value) in enumerate(told.items(), start=row + 1):
         sheet.write_string(line, 0, book.say(f"workbook.{name}"), book.cell("words"))

@@ -47,12 +47,11 @@ def notes_sheet(book: Book, sheet: Worksheet, of: Slice, about: About) -> None:
     sheet.write_string(0, 0, book.say("workbook.notes_title"), book.title())
     heights(sheet, {0: 28})
     row, height = 2, LINE_HEIGHT if book.say.lang == "en" else ROW_HEIGHT  # wide letters are taller
+    style = book.format(bold=True, font_size=12, indent=0, bottom=2, bottom_color=TEAL)
     for title, lines in notes_sections(of, about, book.say):
         sheet.set_row(row, 22)
         for at, text in enumerate((title, *[""] * 3)):
-            book.write(
-                sheet, row, at, text, book.format(bold=True, font_size=12, indent=0, bottom=2, bottom_color=TEAL)
-            )
+            book.write(sheet, row, at, text, style)
         for line in lines:
             row += 1
             sheet.set_row(row, height * (1 + text_width(line[1]) // LINE_LENGTH))
@@ -83,19 +82,12 @@ def notes_sections(of: Slice, about: About, say: Words) -> Iterator[tuple[str, S
         "command": about.command,
     }
     yield say("workbook_notes.workbook"), [(say(f"workbook_notes.{name}"), told) for name, told in made.items()]
-    yield (
-        say("workbook_notes.use"),
-        [(say(f"workbook_use.{name}"), told) for name, told in say.section("workbook_use_told").items()],
-    )
-    yield (
-        say("workbook_notes.fleet"),
-        [(say(f"workbook_fleet.{each.name}"), say(f"workbook_fleet_told.{each.name}")) for each in FLEET],
-    )
-    step = f"{KEY_STEP:,}"
-    yield (
-        say("workbook_notes.estimate_columns"),
-        [(each.name, say(f"workbook_estimates_told.{each.name}", step=step)) for each in ESTIMATES],
-    )
+    uses = say.section("workbook_use_told")
+    yield say("workbook_notes.use"), [(say(f"workbook_use.{name}"), told) for name, told in uses.items()]
+    titles = {each.name: say(f"workbook_fleet.{each.name}") for each in FLEET}
+    yield say("workbook_notes.fleet"), [(title, say(f"workbook_fleet_told.{name}")) for name, title in titles.items()]
+    told_of = {each.name: say(f"workbook_estimates_told.{each.name}", step=f"{KEY_STEP:,}") for each in ESTIMATES}
+    yield say("workbook_notes.estimate_columns"), [*told_of.items()]
     meanings = say.section("workbook_confidence")
     yield say("workbook_notes.confidence"), [(say.value("value", name), told) for name, told in meanings.items()]
     assumed = [say(f"workbook_assumptions.{name}", most=MOST) for name in say.section("workbook_assumptions")]

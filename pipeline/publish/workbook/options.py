@@ -140,13 +140,12 @@ def first_inputs(plan: FleetPlan, workload: dict[str, Any], catalogs: Catalogs) 
     """What the yellow cells hold at first: with them, the workbook says what `capgrid fleet` says."""
     sizing = plan.sizing
     mean = plan.mean_requests_per_s or sizing.requests_per_s
+    peak = sizing.planned_per_s / (1 + sizing.headroom_ratio) if plan.mean_requests_per_s else mean
     return Inputs(
         mean,
         workload["ttft_slo_s"],
         workload["tpot_slo_s"],
-        peak_factor_ratio=sizing.planned_per_s / (1 + sizing.headroom_ratio) / mean
-        if plan.mean_requests_per_s
-        else 1.0,
+        peak_factor_ratio=peak / mean,
         headroom_ratio=sizing.headroom_ratio,
         spare_replicas=sizing.spare_replicas,
         interruption_ratio=interruption_ratio(catalogs.frames, plan.choice.market),
