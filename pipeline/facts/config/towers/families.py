@@ -60,15 +60,9 @@ def siglip(join: Count, **absent: Any) -> Side:
 
 SO400M = {"hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27, "num_attention_heads": 16}
 HEADLESS = {"vision_use_head": False}
+CLIP = class_sizes("CLIPVisionConfig of LLaVA")
 LLAVA = Family(
-    (
-        vision(
-            "clip_vision_model",
-            projectors.llava_projector,
-            absent=class_sizes("CLIPVisionConfig of LLaVA"),
-            is_open=True,
-        ),
-    ),
+    (vision("clip_vision_model", projectors.llava_projector, absent=CLIP, is_open=True),),
     {"multimodal_projector_bias": True, "vision_feature_layer": -2},
     {"hidden_size": 4096},
 )
