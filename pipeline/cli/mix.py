@@ -69,11 +69,8 @@ PEOPLE = {
     "devices_lo": "devices then",
     "usd_per_hour_lo": "USD/h then",
 }
-HIDDEN = {
-    *("kv", "pp", "ep", "dp", "price_date", "price_note"),
-    *("device_usd_per_hour", "slo_requests_per_s_lo", "gap_ratio"),
-}
-"""Columns that tables for people leave out."""
+HIDDEN = {"kv", "pp", "ep", "dp", "price_date", "price_note", "device_usd_per_hour", "slo_requests_per_s_lo"}
+"""Columns that tables for people leave out; `gap_ratio` too, where all are exact."""
 
 
 @click.command()
@@ -157,9 +154,7 @@ def demands_at(end: BadEnd) -> pl.DataFrame:
 def print_parts(parts: dict[str, pl.DataFrame], shape: str) -> None:
     """Print one part, or all of them: tables under titles, or one JSON object."""
     if shape == "json" and len(parts) > 1:
-        click.echo(
-            as_json({name: [json_value(row) for row in frame.iter_rows(named=True)] for name, frame in parts.items()})
-        )
+        click.echo(as_json(json_value({name: frame.to_dicts() for name, frame in parts.items()})))
         return
     for place, (name, frame) in enumerate(parts.items()):
         if shape != "table":
@@ -172,9 +167,8 @@ def print_parts(parts: dict[str, pl.DataFrame], shape: str) -> None:
 
 def people_names(frame: pl.DataFrame) -> pl.DataFrame:
     """The columns that people look at first; where some searches ended early, how sure they are."""
-    hidden = HIDDEN - (
-        {"gap_ratio"} if "gap_ratio" in frame.columns and frame["gap_ratio"].ne_missing(0.0).any() else set()
-    )
+    is_sure = "gap_ratio" not in frame.columns or not frame["gap_ratio"].ne_missing(0.0).any()
+    hidden = HIDDEN | ({"gap_ratio"} if is_sure else set())
     names = [name for name in frame.columns if name not in hidden]
     words = PEOPLE | ({"usd_per_hour": "cheapest USD/h"} if "kept_usd_per_hour" in names else {})
     return frame.select(names).rename({name: words[name] for name in names if name in words})

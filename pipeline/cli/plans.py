@@ -114,21 +114,9 @@ class PlanOptions:
     @property
     def as_point(self) -> Point:
         """The plan as the grid knows it."""
-        return Point(
-            self.model,
-            self.accelerator,
-            weights=self.weights,
-            kv=self.kv,
-            engine=self.engine_id,
-            tp=self.tp,
-            pp=self.pp,
-            ep=self.ep,
-            dp=self.dp,
-            batch=self.batch,
-            market=self.market,
-            workload=self.workload,
-            facts=self.facts,
-        )
+        names = ("weights", "kv", "tp", "pp", "ep", "dp", "batch", "market", "workload")
+        own = {name: getattr(self, name) for name in names}
+        return Point(self.model, self.accelerator, engine=self.engine_id, facts=self.facts, **own)
 
 
 plan_options = stacked(taking(PlanOptions, "plan"), as_of_option, catalogs_option)
@@ -176,26 +164,9 @@ def point_command(
     show(pl.DataFrame(rows), shape)
 
 
-LOGGED = [
-    "model",
-    "accelerator",
-    "weights",
-    "kv",
-    "engine",
-    "engine_version",
-    "tp",
-    "pp",
-    "ep",
-    "batched_tokens_max",
-    "sequences_max",
-    "model_len_max",
-    "block_tokens",
-    "memory_utilization",
-    "eager",
-]
+PLACE = ["model", "accelerator", "weights", "kv", "engine", "engine_version", "tp", "pp", "ep"]
+LOGGED = [*PLACE, "batched_tokens_max", "sequences_max", "model_len_max", "block_tokens", "memory_utilization", "eager"]
 """Options of a plan that a start-up log states too."""
-
-
 COUNTED = ["tp", "pp", "ep", "dp", "batch"]
 """Options of a plan that are 1 where nobody says."""
 

@@ -85,16 +85,9 @@ def run(
     job = job_of(catalogs, read_grid(grid, catalogs), as_of, out)
     if rows_only:
         size = forecast(job.axes)
-        counts = {
-            "plans": size.census.kept,
-            "dropped": size.census.dropped,
-            "capacity": size.capacity,
-            "estimates": size.estimates,
-            "partitions": size.partitions,
-            "capacity_bytes": size.capacity_bytes,
-            "estimates_bytes": size.estimates_bytes,
-        }
-        click.echo(as_json(counts))
+        names = ("capacity", "estimates", "partitions", "capacity_bytes", "estimates_bytes")
+        plans = {"plans": size.census.kept, "dropped": size.census.dropped}
+        click.echo(as_json(plans | {name: getattr(size, name) for name in names}))
         return
     manifest = run_job(job, catalogs, workers, executor_of(executor, scheduler))
     click.echo(as_json(manifest) if as_data else run_summary(manifest))
@@ -196,13 +189,7 @@ def question_rows(known: list[Answer]) -> Any:
 
 def resolve_names(settings: dict[str, str | None], catalogs: Catalogs) -> dict[str, str]:
     """What was asked for; names of catalog entries become ids, wherever they were given."""
-    kinds = {
-        "model": "model",
-        "accelerator": "accelerator",
-        "engine": "engine",
-        "workload": "workload",
-        "weights": "format",
-    }
+    kinds = {name: name for name in ("model", "accelerator", "engine", "workload")} | {"weights": "format"}
     given = {name: value for name, value in settings.items() if value is not None}
     return {name: catalogs.resolve(kinds[name], value) if name in kinds else value for name, value in given.items()}
 

@@ -147,14 +147,11 @@ def rule_words(check: str) -> str:
     'above 1000000000 (is it in base units?)'
     """
     name, _, bound = check.rstrip(")").partition("(")
-    words = {
-        "greater_than": f"above {bound} (is it in base units?)",
-        "greater_than_or_equal_to": f"at least {bound} (is it in base units?)",
-        "less_than": f"below {bound} (is it in base units?)",
-        "less_than_or_equal_to": f"at most {bound} (is it in base units?)",
-        "isin": f"one of {bound}",
-    }
-    return words.get(name, check)
+    words = {"greater_than": "above", "greater_than_or_equal_to": "at least", "less_than": "below"}
+    words |= {"less_than_or_equal_to": "at most"}
+    if name == "isin":
+        return f"one of {bound}"
+    return f"{words[name]} {bound} (is it in base units?)" if name in words else check
 
 
 def out_of_bounds(field: str, value: object) -> str:

@@ -72,13 +72,8 @@ def device_usd_per_hour(
     hosting_usd_per_hour: Expr,
 ) -> Expr:
     """All of it for one device and hour."""
-    return (
-        write_off_usd_per_hour
-        + capital_usd_per_hour
-        + upkeep_usd_per_hour
-        + electricity_usd_per_hour
-        + hosting_usd_per_hour
-    )
+    owning = write_off_usd_per_hour + capital_usd_per_hour + upkeep_usd_per_hour
+    return owning + electricity_usd_per_hour + hosting_usd_per_hour
 
 
 PARTS = (

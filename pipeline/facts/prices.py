@@ -74,14 +74,13 @@ def assumed_offers(force: pl.DataFrame, listed: pl.DataFrame, market: pl.DataFra
     """On-demand offers at a market's share, from clouds that list no price of that market for the device."""
     shares = market.drop_nulls("on_demand_ratio").select(share="on_demand_ratio", its_market="market")
     on_demand = force.filter(pl.col("market") == "on-demand").join(listed, on=["accelerator", "cloud"], how="anti")
-    words = pl.format("{} of on-demand, assumed", "share")
     return (
         on_demand.join(shares, how="cross", maintain_order="left_right")
         .with_columns(
             pl.col("usd_per_hour", "device_usd_per_hour") * pl.col("share"),
             market="its_market",
             price_name=pl.format("an assumed {} of {}", "share", "price_name"),
-            price_note=words,
+            price_note=pl.format("{} of on-demand, assumed", "share"),
         )
         .select(force.columns)
     )
@@ -105,12 +104,7 @@ def device_prices(
 ) -> pl.DataFrame:
     """The lowest price per device and hour of each accelerator in a market: who asks it, since when, and how known.
 
-    Args:
-        frames: the catalogs' frames.
-        as_of: the day that prices must be in force on.
-        market: one of MARKETS.
-        clouds: only these; all where empty. Owned devices are in none.
-        site: where owned devices stand.
+    Arguments are those of `offers`.
 
     Returns:
         `accelerator`, `device_usd_per_hour`, `price_cloud`, `price_date`, `price_name`, `price_note`;

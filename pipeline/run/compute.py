@@ -42,8 +42,7 @@ def count_plans(axes: Axes) -> Census:
     found = reduce(add, (census({**axes, "model": model}, book_for(model)) for model in by_kinds(axes["model"])))
     if not found.kept:
         reasons = "; ".join(f"{rule}: {n}" for rule, n in found.dropped.items() if n)
-        message = f"the grid has no feasible row: all {found.crossed} plans were dropped ({reasons})"
-        raise GridError(message)
+        raise GridError(f"the grid has no feasible row: all {found.crossed} plans were dropped ({reasons})")
     return found
 
 

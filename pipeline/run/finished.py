@@ -45,11 +45,7 @@ def write_manifest(
         if leftover.name != LOCK:
             leftover.unlink()
     (job.folder / MANIFEST).unlink(missing_ok=True)  # of a run that was damaged since
-    rows = {
-        "estimates": sum(each.estimates_rows for each in receipts),
-        "capacity": sum(each.capacity_rows for each in receipts),
-        "fleet": fleets,
-    }
+    rows = {name: sum(getattr(each, f"{name}_rows") for each in receipts) for name in ("estimates", "capacity")}
     reused = sum(each.reused for each in receipts)
     manifest = {
         "run": job.id,
@@ -59,7 +55,7 @@ def write_manifest(
         "content_key": job.key,
         "folder": str(job.folder.resolve()),
         "plans": asdict(found) | {"dropped": {rule: count for rule, count in found.dropped.items() if count}},
-        "rows": rows,
+        "rows": rows | {"fleet": fleets},
         "partitions": {"made": len(receipts) - reused, "taken_up": reused},
         "models": dict(sum((Counter(receipt.how) for receipt in receipts), Counter())),
         "seconds": round(seconds, 3),
@@ -120,12 +116,9 @@ def find_run(out: Path, run: str | None = None) -> Path:
     if run and run != LATEST and run not in known and (not is_name(run) or not folder.is_dir()):
         raise UnknownNameError("run", run, known, hint=f"Runs stand in {out}.")
     if not folder.is_dir():
-        message = (
-            f"{out}: holds no complete run yet; `capgrid run` makes one"
-            if not folder.is_symlink()
-            else f"{folder}: points to a run that is gone; `capgrid run` makes a new one"
-        )
-        raise RunError(message)
+        if folder.is_symlink():
+            raise RunError(f"{folder}: points to a run that is gone; `capgrid run` makes a new one")
+        raise RunError(f"{out}: holds no complete run yet; `capgrid run` makes one")
     if folder.resolve().parent != out.resolve():
         raise RunError(f"{folder}: leads out of {out}, and is not followed; `capgrid run` makes a run here")
     check_run(folder)
@@ -152,11 +145,9 @@ def check_run(folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = manifest["files"].items()
     except FileNotFoundError as error:
-        message = f"{folder}: the run is unfinished (it has no {MANIFEST}); {again}"
-        raise RunError(message) from error
+        raise RunError(f"{folder}: the run is unfinished (it has no {MANIFEST}); {again}") from error
     except (ValueError, KeyError, AttributeError, TypeError, OSError, RecursionError) as error:
-        message = f"{folder / MANIFEST}: damaged; {again}"
-        raise RunError(message) from error
+        raise RunError(f"{folder / MANIFEST}: damaged; {again}") from error
     if any(Path(name).is_absolute() or ".." in Path(name).parts for name, _ in files):
         raise RunError(f"{folder / MANIFEST}: names files outside the run; {again}")
     wrong = [name for name, size in files if not (folder / name).is_file() or (folder / name).stat().st_size != size]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from pipeline.facts.config.towers.bases import (
     GLM,
@@ -41,20 +42,14 @@ def mllama_global_blocks(p: Parts) -> int:
     return p.own.count("num_global_layers") * (KINDS["mllama_vision_model"].block(p) + 2)
 
 
+GATED: dict[str, Any] = {"attention_biases": 0, "is_gated": True, "mlp_bias": False, "norm_vectors": 1}
+"""Blocks as Llama has them."""
 KINDS: dict[str, Tower] = {
     # a tower's own model_type, or the name that its family gives it
     "siglip_vision_model": SIGLIP,
     "siglip2_vision_model": replace(SIGLIP, source="Siglip2VisionConfig", positions=sized_table("num_patches")),
     "clip_vision_model": Tower("CLIPVisionConfig", patch_bias=False, positions=class_and_grid_table, outer_norms=2),
-    "pixtral": Tower(
-        "PixtralVisionConfig",
-        patch_bias=False,
-        attention_biases=0,
-        is_gated=True,
-        mlp_bias=False,
-        norm_vectors=1,
-        outer_norms=1,
-    ),
+    "pixtral": Tower("PixtralVisionConfig", patch_bias=False, outer_norms=1, **GATED),
     "qwen2_vl": QWEN2,
     "qwen2_5_vl": QWEN2_5,
     "qwen3_vl": QWEN3,
@@ -98,23 +93,12 @@ KINDS: dict[str, Tower] = {
         "Gemma4VisionConfig",
         patch_bias=False,
         positions=lambda p: 2 * p.own.size("position_embedding_size") * p.width,
-        attention_biases=0,
-        is_gated=True,
-        mlp_bias=False,
-        norm_vectors=1,
         block_extra=gemma4_block,
+        **GATED,
     ),
     "ernie4_5_vl_moe": Tower("Ernie4_5_VLMoeVisionConfig", patch_bias=False, outer_norms=1),
     "ovis2": Tower(
-        "Ovis2VisionConfig",
-        positions=grid_table,
-        attention_biases=0,
-        is_gated=True,
-        mlp_bias=False,
-        norm_vectors=1,
-        outer_norms=2,
-        block_extra=ovis_biases,
-        rest=ovis_tokens,
+        "Ovis2VisionConfig", positions=grid_table, outer_norms=2, block_extra=ovis_biases, rest=ovis_tokens, **GATED
     ),
     "idefics3": Tower("Idefics3VisionConfig", positions=grid_table, outer_norms=1),
     "video_llama_3": Tower("VideoLlama3VisionConfig", outer_norms=1),
