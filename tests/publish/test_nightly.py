@@ -198,7 +198,7 @@ def test_a_night_that_runs_out_of_disk_says_so_and_the_next_recovers(place: Plac
         pytest.skip("to mount a small disk takes root")
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(disk)], check=False)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(disk)], check=False)
     if mounted.returncode:
         pytest.skip("no small disk can be mounted here")
     try:
