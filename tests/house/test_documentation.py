@@ -6,7 +6,6 @@ import ast
 import re
 from importlib import import_module
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING
 
 import pytest
@@ -66,18 +65,6 @@ def bare_word(name: str) -> str | None:
     """The last words of a name that stand in BARE."""
     base = name.removesuffix("_lo").removesuffix("_hi")
     return next((word for word in BARE if base == word or base.endswith(f"_{word}")), None)
-
-
-def functions(tree: ast.AST) -> Iterator[Function]:
-    """Every function of a module, methods and inner ones too."""
-    return (node for node in ast.walk(tree) if isinstance(node, Function))
-
-
-def length(function: Function) -> int:
-    """Lines of a function, its docstring left out."""
-    first = function.body[0]
-    told = first.end_lineno - first.lineno + 1 if ast.get_docstring(function) and first.end_lineno else 0
-    return (function.end_lineno or 0) - function.lineno + 1 - told
 
 
 def public(tree: ast.Module) -> Iterator[Function | ast.ClassDef]:
@@ -142,15 +129,3 @@ def test_modules_are_short() -> None:
     """What cannot be read in one sitting is not read."""
     lengths = {path.relative_to(ROOT).as_posix(): len(path.read_text("utf-8").splitlines()) for path in MODULES}
     assert {name: lines for name, lines in lengths.items() if lines > 330} == {}
-
-
-def test_functions_are_short() -> None:
-    """Half of them have at most 6 lines without their docstring, and none has more than 40."""
-    lengths = {
-        f"{path.relative_to(ROOT)}: {function.name}": length(function)
-        for path in MODULES
-        for function in functions(ast.parse(path.read_text(encoding="utf-8")))
-    }
-    assert len(lengths) > 300
-    assert median(lengths.values()) <= 6
-    assert {name: lines for name, lines in lengths.items() if lines > 40} == {}

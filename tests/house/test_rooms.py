@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import runpy
 import tomllib
+from statistics import median
 
 import pytest
 
@@ -55,3 +56,17 @@ def test_a_room_says_what_it_is_for_and_nothing_of_its_floor(room: str) -> None:
     caption = ast.get_docstring(ast.parse((ROOT / room / "__init__.py").read_text("utf-8"))) or ""
     assert caption.partition("\n")[0].endswith((".", ":"))
     assert "floor" not in caption.casefold()
+
+
+def test_functions_are_short() -> None:
+    """Half of them have at most 6 lines without their docstring, nine in ten at most 15, and none more than 40."""
+    lengths = sorted(HOUSE["length"](function) for _, function in HOUSE["functions"](FOUND))
+    assert len(lengths) > 300
+    assert (median(lengths) <= 6, lengths[len(lengths) * 9 // 10] <= 15, lengths[-1] <= 40) == (True, True, True)
+
+
+def test_names_and_exemptions_do_not_spread() -> None:
+    """A name says what it is of, imports stand at the top, and the formatter lays code out: exemptions are few."""
+    assert len(HOUSE["top_functions"](FOUND)) <= 40
+    assert len(HOUSE["marked"](FOUND, "PLC0415")) <= 30
+    assert len(HOUSE["marked"](FOUND, "# fmt: skip")) <= 40
